@@ -1,0 +1,218 @@
+"""Settings: frozen, typed, closed. One struct for each section of the TOML file.
+
+``load`` (below) reads, validates and reports every problem at once with its line. What the roles
+read is the ``Plan``: the validated settings plus all that ``hft up`` derived from them, written to
+the run directory as JSON before the first role starts.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[int, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Decimal = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]{1,8})?$")]
+"""Money and quantities are decimal text in the file: floats would not be exact."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class SystemConfig(_Section, frozen=True):
+    """``[system]``."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")] = "default"
+    topology: Literal["compact", "dedicated"] = "compact"
+    mode: Literal["live", "paper", "demo"] = "live"
+    """demo and paper arm themselves; live waits for ``hft arm``."""
+    run_dir: str = ""
+    """Lock files, FIFOs, plan; empty: /run/hft, or the user's runtime directory."""
+    state_dir: str = ""
+    """What outlives a boot: instrument ids, audit; empty: /var/lib/hft, or the user's state."""
+    cpus: tuple[int, ...] = ()
+    """Cores for the hot processes, in order; empty: chosen from what the host has."""
+    wait: Literal["auto", "busy_spin", "spin_then_park", "park"] = "auto"
+
+
+class VenueConfig(_Section, frozen=True):
+    """``[venue]``: base URLs and keys. Any server that speaks the protocol will do."""
+
+    rest_url: str = "https://fapi.binance.com"
+    streams_url: str = "wss://fstream.binance.com"
+    api_url: str = "wss://ws-fapi.binance.com/ws-fapi/v1"
+    key_type: Literal["hmac", "ed25519"] = "hmac"
+    key_file: str = ""
+    """File with the API key in its first line; HMAC: the secret in the second."""
+    private_key_file: str = ""
+    """Ed25519 private key, PEM."""
+    depth_stream: Literal["0ms", "100ms", "500ms"] = "100ms"
+    recv_window_ms: Annotated[int, Meta(gt=0, le=5_000)] = 1_000
+    first_data_s: Annotated[float, Meta(gt=0)] = 10.0
+    """A stream that stayed silent for so long after its subscription is a failed one."""
+    silence_s: Annotated[float, Meta(gt=0)] = 5.0
+    """A market connection without any frame for so long is closed and opened again."""
+    rotate_s: Annotated[float, Meta(gt=0)] = 82_800.0
+    """Connections are renewed after 23 h: the venue cuts at 24."""
+
+
+class FeedConfig(_Section, frozen=True):
+    """``[feed]``."""
+
+    stale_ms: Positive = 2_000
+    """An instrument without market data for so long is stale."""
+    trades: bool = True
+    mark_price: bool = True
+
+
+class RiskLimits(_Section, frozen=True):
+    """``[risk.limits]``: overrides of the policy. Money in the quote asset."""
+
+    order_qty_max: Decimal | None = None
+    order_notional_max: Decimal | None = None
+    position_notional_max: Decimal | None = None
+    gross_notional_max: Decimal | None = None
+    price_collar_bps: Positive | None = None
+    mark_collar_bps: Positive | None = None
+    open_orders_max: Positive | None = None
+    messages_per_s_max: Positive | None = None
+    unresolved_max: Positive | None = None
+    feed_age_ms_max: Positive | None = None
+    account_age_ms_max: Positive | None = None
+    intent_age_ms_max: Positive | None = None
+    duplicate_window_ms: Annotated[int, Meta(ge=0)] | None = None
+
+
+class RiskConfig(_Section, frozen=True):
+    """``[risk]``."""
+
+    policy: str = "mm_conservative"
+    limits: RiskLimits = RiskLimits()
+    permit_ms: Annotated[int, Meta(ge=50, le=1_000)] = 250
+    permit_renew_ms: Annotated[int, Meta(ge=5, le=250)] = 50
+
+
+class ExecutionConfig(_Section, frozen=True):
+    """``[execution]``."""
+
+    decision_age_ms_max: Positive = 20
+    answer_ms_max: Positive = 3_000
+    """A request unanswered for so long makes the order unknown."""
+    weight_share: Share = 0.5
+    """Share of the address's request weight that execution may use."""
+    cancel_reserve: Share = 0.2
+    """Part of every venue limit that only cancels may use."""
+    limit_use: Share = 0.9
+    """Part of every venue limit that is used at all."""
+    countdown_ms: Annotated[int, Meta(ge=0)] = 0
+    """Countdown-cancel at the venue; 0: off."""
+    strategy_silence_ms: Positive = 1_000
+    permit_gone_ms: Positive = 1_000
+    start_orders: Literal["cancel", "refuse"] = "cancel"
+    """What to do with own orders found open at start."""
+
+
+class AccountConfig(_Section, frozen=True):
+    """``[account]``."""
+
+    reconcile_s: Annotated[float, Meta(gt=0)] = 5.0
+    settle_ms: Positive = 1_500
+    """A difference younger than this may still be on its way and is looked at again."""
+
+
+class StrategyConfig(_Section, frozen=True):
+    """``[[strategies]]``: one plug-in."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,24}$")]
+    plugin: str
+    """``module:Class`` or ``path/to/file.py:Class``."""
+    symbols: tuple[str, ...]
+    mode: Literal["live", "paper", "observe"] = "live"
+    parameters: dict[str, str | int | float | bool] = {}
+
+
+class PreflightConfig(_Section, frozen=True):
+    """``[preflight]``: what is demanded of the account before anything starts."""
+
+    leverage_max: Positive = 20
+    foreign_orders: Literal["refuse", "ignore"] = "refuse"
+    foreign_positions: Literal["adopt", "refuse"] = "refuse"
+    clock_offset_ms_max: Positive = 500
+
+
+class Config(_Section, frozen=True):
+    """The whole file."""
+
+    symbols: tuple[str, ...]
+    system: SystemConfig = SystemConfig()
+    venue: VenueConfig = VenueConfig()
+    feed: FeedConfig = FeedConfig()
+    risk: RiskConfig = RiskConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    account: AccountConfig = AccountConfig()
+    preflight: PreflightConfig = PreflightConfig()
+    strategies: tuple[StrategyConfig, ...] = ()
+
+
+class ProcessPlan(_Section, frozen=True):
+    """One process of the topology."""
+
+    name: str
+    roles: tuple[str, ...]
+    bell: int
+    """Index of its word in the bells segment."""
+    cpu: int = -1
+    """Core it is pinned to; -1: not pinned."""
+    wait: Literal["busy_spin", "spin_then_park", "park"] = "park"
+
+
+class InstrumentPlan(_Section, frozen=True):
+    """A symbol and its persistent number."""
+
+    instrument_id: int
+    symbol: str
+
+
+class RateLimits(_Section, frozen=True):
+    """The venue's limits as exchangeInfo gave them."""
+
+    weight_1m: Positive
+    orders_10s: Positive
+    orders_1m: Positive
+
+
+class Plan(_Section, frozen=True):
+    """What a role needs to start: settings, processes, instruments, limits, places."""
+
+    config: Config
+    run_dir: str
+    state_dir: str
+    processes: tuple[ProcessPlan, ...]
+    instruments: tuple[InstrumentPlan, ...]
+    limits: RateLimits
+    started_wall_ns: int
+
+    @property
+    def name(self) -> str:
+        """The system's name."""
+        return self.config.system.name
+
+    def process_of(self, role: str) -> ProcessPlan:
+        """The process that a role runs in (KeyError when none does)."""
+        for process in self.processes:
+            if role in process.roles:
+                return process
+        raise KeyError(role)
+
+    def instrument_id(self, symbol: str) -> int:
+        """Number of a configured symbol (KeyError when it is not configured)."""
+        for instrument in self.instruments:
+            if instrument.symbol == symbol:
+                return instrument.instrument_id
+        raise KeyError(symbol)
+
+
+PLAN_FILE = "plan.json"
