@@ -1,8 +1,8 @@
 """Settings: frozen, typed, closed. One struct for each section of the TOML file.
 
-``load`` (below) reads, validates and reports every problem at once with its line. What the roles
-read is the ``Plan``: the validated settings plus all that ``hft up`` derived from them, written to
-the run directory as JSON before the first role starts.
+``hft.config_file`` reads one and reports every problem at once with its line. What the roles read
+is the ``Plan``: the validated settings plus all that ``hft up`` derived from them, written to the
+run directory as JSON before the first role starts.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+Wait = Literal["busy_spin", "spin_then_park", "park"]
+"""How a process waits for work (``ipc/wait.py``)."""
 Positive = Annotated[int, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Decimal = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]{1,8})?$")]
+Decimal = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]{1,8})?$", description="a decimal number")]
 """Money and quantities are decimal text in the file: floats would not be exact."""
 
 
@@ -25,7 +27,13 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class SystemConfig(_Section, frozen=True):
     """``[system]``."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")] = "default"
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9-]{1,32}$",
+            description="a name of at most 32 small letters, digits and hyphens",
+        ),
+    ] = "default"
     topology: Literal["compact", "dedicated"] = "compact"
     mode: Literal["live", "paper", "demo"] = "live"
     """demo and paper arm themselves; live waits for ``hft arm``."""
@@ -126,7 +134,13 @@ class AccountConfig(_Section, frozen=True):
 class StrategyConfig(_Section, frozen=True):
     """``[[strategies]]``: one plug-in."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,24}$")]
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9_]{1,24}$",
+            description="a name of at most 24 small letters, digits and underscores",
+        ),
+    ]
     plugin: str
     """``module:Class`` or ``path/to/file.py:Class``."""
     symbols: tuple[str, ...]
@@ -138,9 +152,27 @@ class PreflightConfig(_Section, frozen=True):
     """``[preflight]``: what is demanded of the account before anything starts."""
 
     leverage_max: Positive = 20
+    margin: Literal["cross", "isolated", "any"] = "cross"
+    """Margin mode that every symbol has to be in."""
     foreign_orders: Literal["refuse", "ignore"] = "refuse"
     foreign_positions: Literal["adopt", "refuse"] = "refuse"
     clock_offset_ms_max: Positive = 500
+
+
+class SupervisorConfig(_Section, frozen=True):
+    """``[supervisor]``: when a process is killed, started again, given up."""
+
+    hung_ms: Positive = 2_000
+    """A ready role whose heart has not beaten for so long is hung, and its process is killed."""
+    hung_ms_of: dict[str, Positive] = {}
+    """The same for single roles, by name."""
+    start_s: Annotated[float, Meta(gt=0)] = 20.0
+    """A process that is not ready after so long is killed."""
+    stop_s: Annotated[float, Meta(gt=0)] = 10.0
+    """A process that has not ended so long after it was told to is killed."""
+    crashes_max: Positive = 3
+    """So many deaths of one process within ``crash_window_s`` are a crash loop."""
+    crash_window_s: Annotated[float, Meta(gt=0)] = 60.0
 
 
 class Config(_Section, frozen=True):
@@ -154,6 +186,7 @@ class Config(_Section, frozen=True):
     execution: ExecutionConfig = ExecutionConfig()
     account: AccountConfig = AccountConfig()
     preflight: PreflightConfig = PreflightConfig()
+    supervisor: SupervisorConfig = SupervisorConfig()
     strategies: tuple[StrategyConfig, ...] = ()
 
 
@@ -166,7 +199,7 @@ class ProcessPlan(_Section, frozen=True):
     """Index of its word in the bells segment."""
     cpu: int = -1
     """Core it is pinned to; -1: not pinned."""
-    wait: Literal["busy_spin", "spin_then_park", "park"] = "park"
+    wait: Wait = "park"
 
 
 class InstrumentPlan(_Section, frozen=True):
@@ -194,6 +227,8 @@ class Plan(_Section, frozen=True):
     instruments: tuple[InstrumentPlan, ...]
     limits: RateLimits
     started_wall_ns: int
+    equity_e8: int = 0
+    """Wallet of the quote asset at the venue at the start: relative limits are relative to it."""
 
     @property
     def name(self) -> str:

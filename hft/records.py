@@ -169,6 +169,20 @@ class TradingState(IntEnum):
     ACTIVE = 2
 
 
+class AlertCode(IntEnum):
+    """What an alert is about."""
+
+    UNKNOWN = 0
+    POSITION_DIFFERS = 1
+    WALLET_DIFFERS = 2
+    TRADE_NOT_EXECUTED = 3
+    """The drop copy has a trade that execution did not report."""
+    MARGIN_CALL = 4
+    WALLET_MOVED = 5
+    """Deposit, withdrawal, transfer: the wallet changed without a trade."""
+    AGREES_AGAIN = 6
+
+
 class InstrumentStatus(IntEnum):
     """The venue's trading status, as far as it matters here."""
 
@@ -209,6 +223,7 @@ class Reason(IntEnum):
     UNRESOLVED_MAX = 23
     ORDER_ID_REUSED = 24
     ACCOUNT_STALE = 25
+    ORDER_KIND_NOT_ALLOWED = 26
     # Execution: an approved decision that was not sent.
     PERMIT_EXPIRED = 40
     DECISION_EXPIRED = 41
@@ -220,6 +235,8 @@ class Reason(IntEnum):
     NOT_LIVE = 47
     TABLE_FULL = 48
     ORDER_CLOSED = 49
+    REQUEST_PENDING = 51
+    """The order has an unanswered request: another one would race it."""
     RESTARTED = 50
     """The decision was waiting when execution died: too old to send, noted as consumed."""
     # Execution: cancels on its own authority.
@@ -273,7 +290,7 @@ HEADER: Final = (
 
 
 class RecordSpec(NamedTuple):
-    """A record type: Python class name of its view, snake-case name, kind, fields after the header."""
+    """A record type: class name of its view, snake-case name, kind, fields after the header."""
 
     class_name: str
     name: str
@@ -296,7 +313,8 @@ class RecordSpec(NamedTuple):
     def layout_hash(self) -> int:
         """64 bits over names, types and offsets: two builds that disagree refuse each other."""
         dtype = self.dtype
-        assert dtype.names is not None and dtype.fields is not None
+        assert dtype.names is not None
+        assert dtype.fields is not None
         text = ";".join(
             f"{n}:{dtype.fields[n][0].str}{dtype.fields[n][0].shape}@{dtype.fields[n][1]}"
             for n in dtype.names
@@ -480,23 +498,27 @@ JOURNAL: Final = RecordSpec(
     "Journal",
     "journal",
     Kind.JOURNAL,
-    "one entry of execution's order journal",
+    "one entry of execution's order journal; cause_seq is the decision, 0: own authority",
     (
         Field("order_id", "u8", "our order id, 0 for an entry without order"),
-        Field("decision_seq", "u8", "decision that caused it, 0: execution's own authority"),
         Field("venue_order_id", "i8", "the venue's order id, 0 while not known"),
         Field("trade_id", "i8", "FILL: the venue's trade id"),
         Field("price_e8", "i8", "limit price; FILL: price of this fill, 1e-8"),
         Field("qty_e8", "i8", "order quantity; FILL: quantity of this fill, 1e-8"),
         Field("cum_qty_e8", "i8", "filled so far, 1e-8"),
+        Field("fee_e8", "i8", "FILL: cost positive, rebate negative, 1e-8 of fee_asset_id"),
         *_ORDER_WORDS,
         Field("journal_kind", "u1", "JournalKind"),
         Field("order_state", "u1", "OrderState after it"),
         Field("reason", "u2", "Reason"),
-        Field("crc", "u4", "CRC-32 of the slot without seq and crc"),
-        Field("wall_ns", "i8", "wall clock at writing, ns since 1970"),
+        Field("crc", "u4", "CRC-32 of the slot without seq, publish_ns and crc"),
+        Field("fee_asset_id", "u2", "FILL: asset of the fee (hft.core.assets)"),
+        Field("is_maker", "u1", "FILL: 1 when the order rested"),
+        Field("exec_kind", "u1", "ExecKind of the execution record that reports it, 0: none"),
+        Field("reserved_1", "u4", "zero"),
     ),
 )
+
 BOOK: Final = RecordSpec(
     "Book",
     "book",
@@ -532,6 +554,8 @@ POSITION: Final = RecordSpec(
         Field("mark_e8", "i8", "mark price of the valuation, 1e-8"),
         Field("bought_qty_e8", "i8", "sum of buy fills, 1e-8"),
         Field("sold_qty_e8", "i8", "sum of sell fills, 1e-8"),
+        Field("cost_whole_e8", "i8", "what the open quantity cost, signed, whole 1e-8 of quote"),
+        Field("cost_rest_e16", "i8", "the rest of that cost below 1e-8, in 1e-16"),
         Field("fills", "u8", "fills applied"),
         Field("executions_seq", "u8", "last executions record included"),
         Field("venue_position_e8", "i8", "position at the venue at the last reconciliation, 1e-8"),
@@ -584,7 +608,10 @@ ORDER: Final = RecordSpec(
         Field("reserved_1", "u2", "zero"),
         Field("pending_price_e8", "i8", "price of an unanswered amend, 1e-8"),
         Field("pending_qty_e8", "i8", "quantity of an unanswered amend, 1e-8"),
-        _reserved(3),
+        Field(
+            "traded_qty_e8", "i8", "sum of the trades seen; less than cum_qty_e8: some are missing"
+        ),
+        _reserved(2),
     ),
 )
 INSTRUMENT: Final = RecordSpec(

@@ -34,8 +34,8 @@ def _c_member(field: Field) -> str:
 
 def header_h() -> str:
     """C structs, each followed by assertions of its size and of every offset."""
-    out = [f"/* {NOTICE} */", "#ifndef HFT_RECORDS_H", "#define HFT_RECORDS_H", "#include <stddef.h>",
-           "#include <stdint.h>", ""]  # fmt: skip
+    out = [f"/* {NOTICE} */", "#ifndef HFT_RECORDS_H", "#define HFT_RECORDS_H",
+           "#include <stddef.h>", "#include <stdint.h>", ""]  # fmt: skip
     for name, fields, dtype in _structs():
         out.append("typedef struct {")
         out += [f"    {_c_member(f)};  /* {f.meaning} */" for f in fields]
@@ -54,8 +54,7 @@ def header_h() -> str:
 
 def records_pxd() -> str:
     """The same structs for ``cimport``."""
-    out = [f"# {NOTICE}",
-           "from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t",
+    out = [f"# {NOTICE}", f"from libc.stdint cimport {', '.join(sorted(C_TYPES.values()))}",
            "", 'cdef extern from "hft/core/generated/records.h" nogil:']  # fmt: skip
     for name, fields, _ in _structs():
         out.append(f"    ctypedef struct hft_{name}:")
@@ -67,7 +66,7 @@ def views_pxd() -> str:
     """Declarations of the view classes for ``cimport``."""
     out = [f"# {NOTICE}", "from hft.core.generated.records cimport *", "",
            "cdef class RecordView:", "    cdef Py_buffer _buffer", "    cdef char *data",
-           "    cdef readonly Py_ssize_t size", "    cdef Py_ssize_t needed(self)", ""]  # fmt: skip
+           "    cdef readonly Py_ssize_t size", ""]  # fmt: skip
     for class_name, _, _ in _views():
         out += [f"cdef class {class_name}(RecordView):", "    pass", ""]
     return "\n".join(out)
@@ -78,10 +77,10 @@ def views_pyx() -> str:
     out = [f"# {NOTICE}", _VIEWS_HEAD]
     for class_name, name, fields in _views():
         size = sum(np.dtype(f.type).itemsize * max(1, f.length) for f in fields)
-        out += [f"cdef class {class_name}(RecordView):",
-                f'    """Typed view of ``{name}``: {size} bytes."""', 
-                f"    BYTES = {size}", "",
-                "    cdef Py_ssize_t needed(self):", f"        return {size}", ""]  # fmt: skip
+        out += ["@cython.no_gc_clear",
+            f"cdef class {class_name}(RecordView):",
+                f'    """Typed view of ``{name}``: {size} bytes."""',
+                f"    BYTES = {size}", ""]  # fmt: skip
         for f in fields:
             out += _property(name, f)
     return "\n".join(out)
@@ -118,7 +117,8 @@ def _property(name: str, f: Field) -> list[str]:
     ]  # fmt: skip
 
 
-_VIEWS_HEAD = '''from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+_VIEWS_HEAD = '''cimport cython
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.string cimport memcpy, memset
 from hft.core.generated.records cimport *
 
@@ -138,15 +138,18 @@ cdef int text_set(char *text, Py_ssize_t length, bytes value) except -1:
     return 0
 
 
+# Clearing a view in a garbage cycle would drop its buffer without releasing the export.
+@cython.no_gc_clear
 cdef class RecordView:
     """A typed window on the bytes of one record. ``buffer`` is any writable buffer that is large
     enough; without one the view owns zeroed memory. Several views may share one buffer."""
+    BYTES = 0
 
     def __cinit__(self, object buffer=None, Py_ssize_t offset=0):
-        if buffer is None:
-            buffer = bytearray(self.needed())
-        PyObject_GetBuffer(buffer, &self._buffer, PyBUF_WRITABLE)
-        self.size = self.needed()
+        # By attribute: a C method of the subclass cannot be called before its own part exists.
+        self.size = type(self).BYTES
+        PyObject_GetBuffer(bytearray(self.size) if buffer is None else buffer, &self._buffer,
+                           PyBUF_WRITABLE)
         if offset < 0 or self._buffer.len - offset < self.size:
             raise ValueError(
                 f"{type(self).__name__} needs {self.size} bytes at offset {offset}, "
@@ -155,9 +158,6 @@ cdef class RecordView:
 
     def __dealloc__(self):
         PyBuffer_Release(&self._buffer)
-
-    cdef Py_ssize_t needed(self):
-        return 0
 
     def clear(self):
         """Zero every byte."""
@@ -175,15 +175,14 @@ cdef class RecordView:
 
 '''
 
-_PYI_HEAD = '''from typing import ClassVar, TypeVar
-
-_Buffer = bytearray | memoryview
+_PYI_HEAD = '''from typing import ClassVar, Self
 
 class RecordView:
     """A typed window on the bytes of one record."""
 
+    BYTES: ClassVar[int]
     size: int
-    def __init__(self, buffer: object = None, offset: int = 0) -> None: ...
+    def __new__(cls, buffer: object = None, offset: int = 0) -> Self: ...
     def clear(self) -> None: ...
     def copy_from(self, other: RecordView) -> None: ...
     def tobytes(self) -> bytes: ...
@@ -193,17 +192,13 @@ class RecordView:
 
 def views_pyi() -> str:
     """The stub of the views."""
-    out = [
-        f"# {NOTICE}",
-        _PYI_HEAD.replace("_Buffer = bytearray | memoryview\n\n", "").replace(", TypeVar", ""),
-    ]
+    out = [f"# {NOTICE}", _PYI_HEAD]
     for class_name, name, fields in _views():
-        out += [f"class {class_name}(RecordView):", f'    """Typed view of ``{name}``."""', "",
-                "    BYTES: ClassVar[int]"]  # fmt: skip
+        out += [f"class {class_name}(RecordView):", f'    """Typed view of ``{name}``."""', ""]
         for f in fields:
             if f.length and f.name != "reserved":
-                out += [f"    def {f.name}_at(self, index: int) -> int: ...",
-                        f"    def set_{f.name}_at(self, index: int, value: int) -> None: ..."]  # fmt: skip
+                out.append(f"    def {f.name}_at(self, index: int) -> int: ...")
+                out.append(f"    def set_{f.name}_at(self, index: int, value: int) -> None: ...")
             elif not f.name.startswith("reserved"):
                 out.append(f"    {f.name}: {'bytes' if _is_text(f) else 'int'}")
         out.append("")

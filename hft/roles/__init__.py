@@ -1,0 +1,1 @@
+"""Roles: thin shells around the cores, one duty cycle each."""

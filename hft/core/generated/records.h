@@ -469,12 +469,12 @@ typedef struct {
     uint16_t flags;  /* Flag bits */
     uint16_t mode;  /* Mode: live, paper, observe */
     uint64_t order_id;  /* our order id, 0 for an entry without order */
-    uint64_t decision_seq;  /* decision that caused it, 0: execution's own authority */
     int64_t venue_order_id;  /* the venue's order id, 0 while not known */
     int64_t trade_id;  /* FILL: the venue's trade id */
     int64_t price_e8;  /* limit price; FILL: price of this fill, 1e-8 */
     int64_t qty_e8;  /* order quantity; FILL: quantity of this fill, 1e-8 */
     int64_t cum_qty_e8;  /* filled so far, 1e-8 */
+    int64_t fee_e8;  /* FILL: cost positive, rebate negative, 1e-8 of fee_asset_id */
     uint16_t strategy_id;  /* strategy that owns the order */
     uint8_t action;  /* Action */
     int8_t side;  /* Side */
@@ -485,8 +485,11 @@ typedef struct {
     uint8_t journal_kind;  /* JournalKind */
     uint8_t order_state;  /* OrderState after it */
     uint16_t reason;  /* Reason */
-    uint32_t crc;  /* CRC-32 of the slot without seq and crc */
-    int64_t wall_ns;  /* wall clock at writing, ns since 1970 */
+    uint32_t crc;  /* CRC-32 of the slot without seq, publish_ns and crc */
+    uint16_t fee_asset_id;  /* FILL: asset of the fee (hft.core.assets) */
+    uint8_t is_maker;  /* FILL: 1 when the order rested */
+    uint8_t exec_kind;  /* ExecKind of the execution record that reports it, 0: none */
+    uint32_t reserved_1;  /* zero */
 } hft_journal;
 _Static_assert(sizeof(hft_journal) == 128, "journal");
 _Static_assert(offsetof(hft_journal, seq) == 0, "journal.seq");
@@ -501,12 +504,12 @@ _Static_assert(offsetof(hft_journal, instrument_version) == 42, "journal.instrum
 _Static_assert(offsetof(hft_journal, flags) == 44, "journal.flags");
 _Static_assert(offsetof(hft_journal, mode) == 46, "journal.mode");
 _Static_assert(offsetof(hft_journal, order_id) == 48, "journal.order_id");
-_Static_assert(offsetof(hft_journal, decision_seq) == 56, "journal.decision_seq");
-_Static_assert(offsetof(hft_journal, venue_order_id) == 64, "journal.venue_order_id");
-_Static_assert(offsetof(hft_journal, trade_id) == 72, "journal.trade_id");
-_Static_assert(offsetof(hft_journal, price_e8) == 80, "journal.price_e8");
-_Static_assert(offsetof(hft_journal, qty_e8) == 88, "journal.qty_e8");
-_Static_assert(offsetof(hft_journal, cum_qty_e8) == 96, "journal.cum_qty_e8");
+_Static_assert(offsetof(hft_journal, venue_order_id) == 56, "journal.venue_order_id");
+_Static_assert(offsetof(hft_journal, trade_id) == 64, "journal.trade_id");
+_Static_assert(offsetof(hft_journal, price_e8) == 72, "journal.price_e8");
+_Static_assert(offsetof(hft_journal, qty_e8) == 80, "journal.qty_e8");
+_Static_assert(offsetof(hft_journal, cum_qty_e8) == 88, "journal.cum_qty_e8");
+_Static_assert(offsetof(hft_journal, fee_e8) == 96, "journal.fee_e8");
 _Static_assert(offsetof(hft_journal, strategy_id) == 104, "journal.strategy_id");
 _Static_assert(offsetof(hft_journal, action) == 106, "journal.action");
 _Static_assert(offsetof(hft_journal, side) == 107, "journal.side");
@@ -518,7 +521,10 @@ _Static_assert(offsetof(hft_journal, journal_kind) == 112, "journal.journal_kind
 _Static_assert(offsetof(hft_journal, order_state) == 113, "journal.order_state");
 _Static_assert(offsetof(hft_journal, reason) == 114, "journal.reason");
 _Static_assert(offsetof(hft_journal, crc) == 116, "journal.crc");
-_Static_assert(offsetof(hft_journal, wall_ns) == 120, "journal.wall_ns");
+_Static_assert(offsetof(hft_journal, fee_asset_id) == 120, "journal.fee_asset_id");
+_Static_assert(offsetof(hft_journal, is_maker) == 122, "journal.is_maker");
+_Static_assert(offsetof(hft_journal, exec_kind) == 123, "journal.exec_kind");
+_Static_assert(offsetof(hft_journal, reserved_1) == 124, "journal.reserved_1");
 
 typedef struct {
     uint64_t seq;  /* number of the record in its ring, from 1; top bit set while being written */
@@ -591,6 +597,8 @@ typedef struct {
     int64_t mark_e8;  /* mark price of the valuation, 1e-8 */
     int64_t bought_qty_e8;  /* sum of buy fills, 1e-8 */
     int64_t sold_qty_e8;  /* sum of sell fills, 1e-8 */
+    int64_t cost_whole_e8;  /* what the open quantity cost, signed, whole 1e-8 of quote */
+    int64_t cost_rest_e16;  /* the rest of that cost below 1e-8, in 1e-16 */
     uint64_t fills;  /* fills applied */
     uint64_t executions_seq;  /* last executions record included */
     int64_t venue_position_e8;  /* position at the venue at the last reconciliation, 1e-8 */
@@ -600,7 +608,7 @@ typedef struct {
     uint16_t reserved_2;  /* zero */
     uint32_t reserved_3;  /* zero */
 } hft_position;
-_Static_assert(sizeof(hft_position) == 160, "position");
+_Static_assert(sizeof(hft_position) == 176, "position");
 _Static_assert(offsetof(hft_position, seq) == 0, "position.seq");
 _Static_assert(offsetof(hft_position, publish_ns) == 8, "position.publish_ns");
 _Static_assert(offsetof(hft_position, origin_ns) == 16, "position.origin_ns");
@@ -621,14 +629,16 @@ _Static_assert(offsetof(hft_position, funding_e8) == 88, "position.funding_e8");
 _Static_assert(offsetof(hft_position, mark_e8) == 96, "position.mark_e8");
 _Static_assert(offsetof(hft_position, bought_qty_e8) == 104, "position.bought_qty_e8");
 _Static_assert(offsetof(hft_position, sold_qty_e8) == 112, "position.sold_qty_e8");
-_Static_assert(offsetof(hft_position, fills) == 120, "position.fills");
-_Static_assert(offsetof(hft_position, executions_seq) == 128, "position.executions_seq");
-_Static_assert(offsetof(hft_position, venue_position_e8) == 136, "position.venue_position_e8");
-_Static_assert(offsetof(hft_position, reconciled_ns) == 144, "position.reconciled_ns");
-_Static_assert(offsetof(hft_position, differs) == 152, "position.differs");
-_Static_assert(offsetof(hft_position, reserved_1) == 153, "position.reserved_1");
-_Static_assert(offsetof(hft_position, reserved_2) == 154, "position.reserved_2");
-_Static_assert(offsetof(hft_position, reserved_3) == 156, "position.reserved_3");
+_Static_assert(offsetof(hft_position, cost_whole_e8) == 120, "position.cost_whole_e8");
+_Static_assert(offsetof(hft_position, cost_rest_e16) == 128, "position.cost_rest_e16");
+_Static_assert(offsetof(hft_position, fills) == 136, "position.fills");
+_Static_assert(offsetof(hft_position, executions_seq) == 144, "position.executions_seq");
+_Static_assert(offsetof(hft_position, venue_position_e8) == 152, "position.venue_position_e8");
+_Static_assert(offsetof(hft_position, reconciled_ns) == 160, "position.reconciled_ns");
+_Static_assert(offsetof(hft_position, differs) == 168, "position.differs");
+_Static_assert(offsetof(hft_position, reserved_1) == 169, "position.reserved_1");
+_Static_assert(offsetof(hft_position, reserved_2) == 170, "position.reserved_2");
+_Static_assert(offsetof(hft_position, reserved_3) == 172, "position.reserved_3");
 
 typedef struct {
     uint64_t seq;  /* number of the record in its ring, from 1; top bit set while being written */
@@ -711,7 +721,8 @@ typedef struct {
     uint16_t reserved_1;  /* zero */
     int64_t pending_price_e8;  /* price of an unanswered amend, 1e-8 */
     int64_t pending_qty_e8;  /* quantity of an unanswered amend, 1e-8 */
-    uint64_t reserved[3];  /* zero */
+    int64_t traded_qty_e8;  /* sum of the trades seen; less than cum_qty_e8: some are missing */
+    uint64_t reserved[2];  /* zero */
 } hft_order;
 _Static_assert(sizeof(hft_order) == 192, "order");
 _Static_assert(offsetof(hft_order, seq) == 0, "order.seq");
@@ -750,7 +761,8 @@ _Static_assert(offsetof(hft_order, cancel_reason) == 148, "order.cancel_reason")
 _Static_assert(offsetof(hft_order, reserved_1) == 150, "order.reserved_1");
 _Static_assert(offsetof(hft_order, pending_price_e8) == 152, "order.pending_price_e8");
 _Static_assert(offsetof(hft_order, pending_qty_e8) == 160, "order.pending_qty_e8");
-_Static_assert(offsetof(hft_order, reserved) == 168, "order.reserved");
+_Static_assert(offsetof(hft_order, traded_qty_e8) == 168, "order.traded_qty_e8");
+_Static_assert(offsetof(hft_order, reserved) == 176, "order.reserved");
 
 typedef struct {
     uint64_t seq;  /* number of the record in its ring, from 1; top bit set while being written */

@@ -5,7 +5,6 @@ cdef class RecordView:
     cdef Py_buffer _buffer
     cdef char *data
     cdef readonly Py_ssize_t size
-    cdef Py_ssize_t needed(self)
 
 cdef class Header(RecordView):
     pass

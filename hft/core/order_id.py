@@ -1,0 +1,83 @@
+"""Order ids: unique for ever, chosen before sending, and telling who asked.
+
+::
+
+    63            56 55                              24 23                      0
+    ├───────────────┼──────────────────────────────────┼────────────────────────┤
+      0 | source (7)   epoch, seconds since 1970 (32)      sequence (24), from 1
+
+``source`` is the strategy id of the desk. ``epoch`` is the epoch of the role page that hands the
+ids out: ``max(stored + 1, wall-clock seconds)``, so that a lost file never leads to an id used
+before. Ids of one source only ever grow, which is how risk sees a repeated one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hft.errors import HftError
+
+SOURCE_MAX: Final = 127
+EPOCH_MAX: Final = 2**32 - 1
+SEQUENCE_MAX: Final = 2**24 - 1
+_SOURCE_SHIFT: Final = 56
+_EPOCH_SHIFT: Final = 24
+
+
+class OrderIdsExhaustedError(HftError):
+    """One epoch has handed out all its sequence numbers."""
+
+    def __init__(self, *, source: int, epoch: int) -> None:
+        super().__init__(
+            f"source {source} has used all {SEQUENCE_MAX} order ids of epoch {epoch}",
+            remedy="Restart the strategy role: it begins a new epoch.",
+        )
+        self.source = source
+        self.epoch = epoch
+
+
+def make_order_id(source: int, epoch: int, seq: int) -> int:
+    """The id of the ``seq``-th order of a source in an epoch."""
+    assert 0 < source <= SOURCE_MAX
+    assert 0 < epoch <= EPOCH_MAX
+    assert 0 < seq <= SEQUENCE_MAX
+    return source << _SOURCE_SHIFT | epoch << _EPOCH_SHIFT | seq
+
+
+def source_of(order_id: int) -> int:
+    """Strategy id of the desk that chose the id; 128 and above: not one of ours."""
+    return order_id >> _SOURCE_SHIFT
+
+
+def epoch_of(order_id: int) -> int:
+    """Epoch in which the id was chosen, seconds since 1970."""
+    return order_id >> _EPOCH_SHIFT & EPOCH_MAX
+
+
+def sequence_of(order_id: int) -> int:
+    """Number of the order within its source and epoch."""
+    return order_id & SEQUENCE_MAX
+
+
+class OrderIdMaker:
+    """Hands out the ids of one source in one epoch, in ascending order."""
+
+    __slots__ = ("_last_id", "_next_id", "epoch", "source")
+
+    def __init__(self, source: int, epoch: int) -> None:
+        self.source = source
+        self.epoch = epoch
+        self._next_id = make_order_id(source, epoch, 1)
+        self._last_id = make_order_id(source, epoch, SEQUENCE_MAX)
+
+    def next(self) -> int:
+        """A fresh id.
+
+        Raises:
+            OrderIdsExhaustedError: all 16,777,215 ids of the epoch are used.
+        """
+        order_id = self._next_id
+        if order_id > self._last_id:
+            raise OrderIdsExhaustedError(source=self.source, epoch=self.epoch)
+        self._next_id = order_id + 1
+        return order_id

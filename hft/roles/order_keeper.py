@@ -1,0 +1,400 @@
+"""Execution's books: journal, ``executions`` ring and ``orders`` table, kept in step.
+
+One change of an order is stored in this sequence, so that a successor can finish what a dead
+process left half done: journal entry, execution record, row, and last the journal cursor in the
+role page. A successor looks again at the entries beyond the cursor; whether their execution record
+was already published it reads from the ring itself.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from typing import Final
+
+from hft import counters, graph
+from hft.core.generated.views import Decision, Execution, Journal
+from hft.core.generated.views import Order as OrderRow
+from hft.core.order_table import OrderTable
+from hft.core.orders import Order
+from hft.records import (
+    Action,
+    ExecKind,
+    Flag,
+    JournalKind,
+    Kind,
+    Mode,
+    OrderState,
+    OrderType,
+    Reason,
+    Side,
+    Tif,
+)
+from hft.roles.context import Context
+
+OUTBOX_MAX: Final = 4_096
+"""Execution records that wait for a slow reader; more means that the books cannot be kept."""
+TAIL_MAX: Final = 512
+"""Execution records that a successor compares with the journal's last entries."""
+Published = set[tuple[int, int, int]]
+"""(order, exec kind, trade) of execution records that are in the ring."""
+
+
+class BooksError(RuntimeError):
+    """The books cannot be kept or read: the process has to end."""
+
+
+class Fill:
+    """One fill as the venue reported it, in our units."""
+
+    __slots__ = ("fee_asset_id", "fee_e8", "is_maker", "price_e8", "qty_e8", "trade_id")
+
+    def __init__(
+        self,
+        *,
+        trade_id: int,
+        price_e8: int,
+        qty_e8: int,
+        fee_e8: int,
+        fee_asset_id: int,
+        is_maker: bool,
+    ) -> None:
+        self.trade_id = trade_id
+        self.price_e8 = price_e8
+        self.qty_e8 = qty_e8
+        self.fee_e8 = fee_e8
+        self.fee_asset_id = fee_asset_id
+        self.is_maker = is_maker
+
+
+class OrderKeeper:
+    """Sole writer of ``journal``, ``executions`` and ``orders``."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._page = context.page
+        self._executions, self._execution_buffer = context.ring_writer("executions")
+        self._journal, self._entry_buffer = context.ring_writer("journal")
+        self._rows, row_buffer = context.cell_writer("orders")
+        self._execution = Execution(self._execution_buffer)
+        self._entry = Journal(self._entry_buffer)
+        self._row = OrderRow(row_buffer)
+        self._journal_cursor = context.page.cursor(graph.cursor_index("journal"))
+        self._journal_seq = 0
+        self._outbox: deque[bytes] = deque()
+        self.table = OrderTable(graph.ORDER_ROWS_MAX)
+
+    # -- what happens to orders -----------------------------------------------------------------
+
+    def begin(self, order: Order, action: Action, *, price_e8: int, qty_e8: int) -> None:
+        """Journal a request about to leave, and store the row: before the first byte."""
+        kind = {
+            Action.PLACE: JournalKind.PLACE,
+            Action.AMEND: JournalKind.AMEND,
+            Action.CANCEL: JournalKind.CANCEL,
+        }[action]
+        exec_kind = ExecKind.SENT if action is Action.PLACE else ExecKind.UNKNOWN
+        self._note(kind, exec_kind, order, action, price_e8=price_e8, qty_e8=qty_e8)
+        self._store(order)
+
+    def sent(self, order: Order, *, now_ns: int, origin_ns: int) -> None:
+        """Publish that a new order left."""
+        self._publish(order, ExecKind.SENT, now_ns=now_ns, origin_ns=origin_ns)
+        self.settle()
+
+    def change(
+        self,
+        order: Order,
+        exec_kind: ExecKind,
+        *,
+        now_ns: int,
+        fill: Fill | None = None,
+        venue_ns: int = 0,
+        reason: Reason = Reason.NONE,
+        flags: Flag = Flag.NONE,
+    ) -> None:
+        """Journal, publish and store what was just applied to an order."""
+        kind = JournalKind.UPDATE if fill is None else JournalKind.FILL
+        self._note(kind, exec_kind, order, Action.UNKNOWN, fill=fill, reason=reason)
+        if exec_kind is not ExecKind.UNKNOWN:
+            self._publish(
+                order,
+                exec_kind,
+                now_ns=now_ns,
+                fill=fill,
+                venue_ns=venue_ns,
+                reason=reason,
+                flags=flags,
+            )
+        self._store(order)
+        self.settle()
+
+    def refuse(self, decision: Decision, order: Order | None, reason: Reason, now_ns: int) -> None:
+        """Journal a decision that causes no send; publish it when somebody waits for an answer."""
+        exec_kind = ExecKind.UNKNOWN
+        if decision.reason == Reason.NONE:
+            exec_kind = _DROPS[Action(decision.action)]
+        entry = self._entry
+        entry.clear()
+        entry.order_id, entry.cause_seq = decision.order_id, decision.seq
+        entry.price_e8, entry.qty_e8 = decision.price_e8, decision.qty_e8
+        entry.strategy_id, entry.action = decision.strategy_id, decision.action
+        entry.side, entry.instrument_id = decision.side, decision.instrument_id
+        self._append(JournalKind.CONSUMED, exec_kind, reason)
+        if exec_kind != ExecKind.UNKNOWN:
+            self._publish_drop(decision, order, exec_kind, reason, now_ns)
+        self.settle()
+
+    def settle(self) -> None:
+        """Everything journalled so far is published and stored: a successor need not look back."""
+        if not self._outbox:
+            self._journal_cursor.store(self._journal_seq)
+
+    def flush(self) -> int:
+        """Publish what waited for a slow reader; returns how many records."""
+        count = 0
+        while self._outbox:
+            self._execution_buffer[:] = self._outbox[0]
+            if not self._executions.offer():
+                break
+            self._outbox.popleft()
+            count += 1
+        if count:
+            self.settle()
+        return count
+
+    @property
+    def is_congested(self) -> bool:
+        """True while intake must pause: half of the ring is unread, or records wait."""
+        return bool(self._outbox) or self._executions.free < graph.ring("executions").capacity // 2
+
+    # -- the three stores -----------------------------------------------------------------------
+
+    def _note(
+        self,
+        kind: JournalKind,
+        exec_kind: ExecKind,
+        order: Order,
+        action: Action,
+        *,
+        price_e8: int | None = None,
+        qty_e8: int | None = None,
+        fill: Fill | None = None,
+        reason: Reason = Reason.NONE,
+    ) -> None:
+        entry = self._entry
+        entry.clear()
+        entry.instrument_id, entry.cause_seq = order.instrument_id, order.decision_seq
+        entry.order_id, entry.venue_order_id = order.order_id, order.venue_order_id
+        entry.price_e8, entry.qty_e8 = order.price_e8, order.qty_e8
+        entry.cum_qty_e8, entry.order_state = order.cum_qty_e8, int(order.state)
+        entry.strategy_id, entry.side = order.strategy_id, int(order.side)
+        entry.order_type, entry.tif = int(order.order_type), int(order.tif)
+        entry.is_post_only, entry.is_reduce_only = order.is_post_only, order.is_reduce_only
+        entry.action = int(action)
+        if price_e8 is not None and qty_e8 is not None:
+            entry.price_e8, entry.qty_e8 = price_e8, qty_e8
+        if fill is not None:
+            entry.trade_id = fill.trade_id
+            entry.price_e8, entry.qty_e8 = fill.price_e8, fill.qty_e8
+            entry.fee_e8, entry.fee_asset_id = fill.fee_e8, fill.fee_asset_id
+            entry.is_maker = fill.is_maker
+        self._append(kind, exec_kind, reason)
+
+    def _append(self, kind: JournalKind, exec_kind: ExecKind, reason: Reason) -> None:
+        entry = self._entry
+        entry.kind, entry.mode = int(Kind.JOURNAL), int(Mode.LIVE)
+        entry.source, entry.cause_ring = self._context.source, int(graph.RingId.DECISIONS)
+        entry.journal_kind, entry.exec_kind, entry.reason = int(kind), int(exec_kind), int(reason)
+        entry.crc = entry_crc(self._entry_buffer)
+        self._journal.offer()
+        self._page.count(counters.JOURNALLED.id)
+        self._journal_seq = self._journal.next_seq - 1
+
+    def _publish(
+        self,
+        order: Order,
+        exec_kind: ExecKind,
+        *,
+        now_ns: int,
+        fill: Fill | None = None,
+        venue_ns: int = 0,
+        reason: Reason = Reason.NONE,
+        origin_ns: int = 0,
+        flags: Flag = Flag.NONE,
+    ) -> None:
+        record = self._execution
+        record.clear()
+        self._head(record, flags, origin_ns or now_ns)
+        record.instrument_id, record.order_id = order.instrument_id, order.order_id
+        record.venue_order_id = order.venue_order_id
+        record.price_e8, record.qty_e8 = order.price_e8, order.qty_e8
+        record.cum_qty_e8, record.leaves_qty_e8 = order.cum_qty_e8, order.leaves_qty_e8
+        record.venue_ns, record.exec_kind, record.side = venue_ns, int(exec_kind), int(order.side)
+        record.order_state, record.reason = int(order.state), int(reason)
+        if fill is not None:
+            record.trade_id, record.is_maker = fill.trade_id, fill.is_maker
+            record.price_e8, record.qty_e8 = fill.price_e8, fill.qty_e8
+            record.fee_e8, record.fee_asset_id = fill.fee_e8, fill.fee_asset_id
+        self._send_record()
+
+    def _publish_drop(
+        self,
+        decision: Decision,
+        order: Order | None,
+        exec_kind: ExecKind,
+        reason: Reason,
+        now_ns: int,
+    ) -> None:
+        record = self._execution
+        record.clear()
+        self._head(record, Flag.NONE, now_ns)
+        record.instrument_id, record.order_id = decision.instrument_id, decision.order_id
+        record.price_e8, record.qty_e8 = decision.price_e8, decision.qty_e8
+        record.exec_kind, record.side = int(exec_kind), decision.side
+        record.reason, record.order_state = int(reason), int(OrderState.NONE)
+        if order is not None:
+            record.venue_order_id = order.venue_order_id
+            record.price_e8, record.qty_e8 = order.price_e8, order.qty_e8
+            record.cum_qty_e8, record.leaves_qty_e8 = order.cum_qty_e8, order.leaves_qty_e8
+            record.order_state = int(order.state)
+        self._send_record()
+
+    def _head(self, record: Execution, flags: Flag, origin_ns: int) -> None:
+        record.kind, record.mode = int(Kind.EXECUTION), int(Mode.LIVE)
+        record.source, record.flags = self._context.source, int(Flag.LAST | flags)
+        record.origin_ns = origin_ns
+        record.cause_ring, record.cause_seq = int(graph.RingId.JOURNAL), self._journal_seq
+
+    def _send_record(self) -> None:
+        if self._outbox or not self._executions.offer():
+            self._page.count(counters.BACK_PRESSURE.id)
+            if len(self._outbox) >= OUTBOX_MAX:
+                raise BooksError(f"{OUTBOX_MAX} execution records wait for account or risk")
+            self._outbox.append(bytes(self._execution_buffer))
+
+    def _store(self, order: Order) -> None:
+        """Write the order's row, or free it when nothing of the order is missing any more."""
+        row = self.table.row_of(order.order_id)
+        if row < 0:
+            return  # a late fill of an order that is closed already
+        view = self._row
+        view.clear()
+        order.journal_seq, order.executions_seq = self._journal_seq, self._executions.next_seq - 1
+        if order.is_terminal and not order.missing_qty_e8:
+            self.table.remove(order.order_id)
+        else:
+            order.fill_row(view)
+        view.kind, view.mode, view.source = int(Kind.ORDER), int(Mode.LIVE), self._context.source
+        self._rows.write(row)
+
+    # -- recovery -------------------------------------------------------------------------------
+
+    def recover(self, now_ns: int) -> int:
+        """Rebuild the table from rows and journal; publish what the predecessor had not.
+
+        Returns the newest decision that the journal shows as consumed, 0 for none.
+
+        Raises:
+            BooksError: a journal entry is damaged.
+        """
+        for row in range(graph.ORDER_ROWS_MAX):
+            if self._rows.read(row) and self._row.order_id:
+                self.table.put(Order.from_row(self._row), row)
+        self._journal_seq = newest_seq = self._journal.next_seq - 1
+        settled_seq = min(self._journal_cursor.value, newest_seq)
+        published = self._published_tail()
+        consumed_seq = 0
+        oldest_seq = max(1, newest_seq - graph.ring("journal").capacity + 1)
+        reader, buffer = self._context.observer("journal", oldest_seq)
+        entry = Journal(buffer)
+        while reader.next():
+            if entry.crc != entry_crc(buffer):
+                raise BooksError(f"journal entry {entry.seq} is damaged")
+            consumed_seq = max(consumed_seq, entry.cause_seq)
+            if entry.seq > settled_seq:
+                self._journal_seq = entry.seq
+                self._redo(entry, published, now_ns)
+            elif entry.journal_kind == JournalKind.FILL:
+                self.table.trades.add(entry.instrument_id, entry.trade_id, entry.side)
+        self._journal_seq = newest_seq
+        self.settle()
+        return consumed_seq
+
+    def _published_tail(self) -> Published:
+        newest = self._executions.next_seq - 1
+        reader, buffer = self._context.observer("executions", max(1, newest - TAIL_MAX))
+        record = Execution(buffer)
+        found: Published = set()
+        while reader.next():
+            found.add((record.order_id, record.exec_kind, record.trade_id))
+        return found
+
+    def _redo(self, entry: Journal, published: Published, now_ns: int) -> None:
+        """Finish one journalled change whose effects may be missing."""
+        order = self.table.get(entry.order_id)
+        if order is None and entry.journal_kind == JournalKind.PLACE:
+            order = order_from_entry(entry)
+            self.table.add(order)
+        exec_kind = ExecKind(entry.exec_kind)
+        if order is not None and entry.seq <= order.journal_seq:
+            # The row shows it; a trade must still not be counted when the venue repeats it.
+            self.table.trades.add(entry.instrument_id, entry.trade_id, entry.side)
+        elif order is not None and entry.journal_kind == JournalKind.UPDATE:
+            order.restore(OrderState(entry.order_state), entry)
+        elif order is not None and entry.journal_kind == JournalKind.FILL:
+            order.fill(entry.trade_id, entry.qty_e8, entry.price_e8, entry.cum_qty_e8)
+        if order is None:
+            # Its row was freed, so the change was stored; a drop never had one.
+            if exec_kind != ExecKind.DROPPED:
+                return
+            order = order_from_entry(entry)
+            order.dropped(Reason(entry.reason))
+        if exec_kind and (entry.order_id, int(exec_kind), entry.trade_id) not in published:
+            fill = None
+            if entry.journal_kind == JournalKind.FILL:
+                fill = Fill(
+                    trade_id=entry.trade_id,
+                    price_e8=entry.price_e8,
+                    qty_e8=entry.qty_e8,
+                    fee_e8=entry.fee_e8,
+                    fee_asset_id=entry.fee_asset_id,
+                    is_maker=bool(entry.is_maker),
+                )
+            reason = Reason(entry.reason)
+            self._publish(
+                order, exec_kind, now_ns=now_ns, fill=fill, reason=reason, flags=Flag.REPLAYED
+            )
+        self._store(order)
+
+
+_DROPS: Final = {
+    Action.UNKNOWN: ExecKind.DROPPED,
+    Action.PLACE: ExecKind.DROPPED,
+    Action.AMEND: ExecKind.AMEND_REJECTED,
+    Action.CANCEL: ExecKind.CANCEL_REJECTED,
+    Action.CANCEL_ALL: ExecKind.CANCEL_REJECTED,
+}
+"""What an approved decision that is not sent looks like to those who wait for it."""
+
+
+def order_from_entry(entry: Journal) -> Order:
+    """The order that a PLACE entry announces, or that a drop was about."""
+    return Order(
+        order_id=entry.order_id,
+        instrument_id=entry.instrument_id,
+        strategy_id=entry.strategy_id,
+        side=Side(entry.side),
+        price_e8=entry.price_e8,
+        qty_e8=entry.qty_e8,
+        order_type=OrderType(entry.order_type),
+        tif=Tif(entry.tif),
+        is_post_only=bool(entry.is_post_only),
+        is_reduce_only=bool(entry.is_reduce_only),
+        decision_seq=entry.cause_seq,
+    )
+
+
+def entry_crc(buffer: bytearray) -> int:
+    """CRC-32 of a journal slot without the stamp, the publish time and the CRC itself."""
+    return zlib.crc32(buffer[120:], zlib.crc32(buffer[16:116]))

@@ -1,0 +1,241 @@
+"""Intents in, decisions out; the permit. Sole writer of ``decisions`` and of the permit word."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import msgspec
+
+from hft import counters, graph
+from hft.core.generated.views import Decision, Execution, Intent, MarkPrice, Position, TopOfBook
+from hft.core.generated.views import Order as OrderRow
+from hft.core.instruments import InstrumentRules
+from hft.core.permit import pack_permit, permit_state
+from hft.core.policies import limits_for
+from hft.core.risk import RiskBook
+from hft.counters import RoleState
+from hft.records import Kind, Mode, Reason, TradingState
+from hft.roles.context import Context, instrument_views
+from hft.units import NS_PER_MS
+from ipc import Command
+
+EXECUTIONS_PER_CYCLE_MAX: Final = 64
+INTENTS_PER_CYCLE_MAX: Final = 64
+COMMANDS_EVERY_NS: Final = 20 * NS_PER_MS
+PENDING_SLOT: Final = 0
+"""Place in the role page where the batch in the making is noted."""
+
+
+class Risk:
+    """Judges every intent and grants the permit that execution checks before each send."""
+
+    name = "risk"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._page = context.page
+        self._config = context.config.risk
+        self._decisions, decision_buffer = context.ring_writer("decisions")
+        self._intents, intent_buffer = context.ring_reader("intents.strategy")
+        self._executions, execution_buffer = context.ring_reader("executions")
+        self._tops, top_buffer = context.cell_reader("tops")
+        self._marks, mark_buffer = context.cell_reader("marks")
+        self._decision, self._intent = Decision(decision_buffer), Intent(intent_buffer)
+        self._execution = Execution(execution_buffer)
+        self._top, self._mark = TopOfBook(top_buffer), MarkPrice(mark_buffer)
+        self._permit = context.permit()
+        self._halt = context.halt
+        self._intents_cursor = self._page.cursor(graph.cursor_index("intents.strategy"))
+        self._account = context.page_of("account")
+        self._state = TradingState.HALTED
+        self._renewed_ns = 0
+        self._commanded_ns = 0
+        self._book: RiskBook
+
+    # -- start ----------------------------------------------------------------------------------
+
+    def on_start(self, now_ns: int) -> None:
+        """Inherit the trading state, rebuild every exposure from what is committed."""
+        self._page.state = int(RoleState.RECOVERING)
+        self._state = permit_state(self._permit.load())
+        instruments = instrument_views(self._context)
+        overrides = msgspec.structs.asdict(self._config.limits)
+        limits = limits_for(self._config.policy, self._context.plan.equity_e8, overrides)
+        self._book = RiskBook(limits, instruments)
+        for view in instruments.values():
+            self._book.set_instrument(InstrumentRules.from_view(view))
+        self._rebuild(now_ns)
+        self._resume()
+        self._page.state = int(RoleState.READY)
+
+    def _rebuild(self, now_ns: int) -> None:
+        """Positions ⊕ executions after their as-of ⊕ open rows ⊕ approved decisions not consumed.
+
+        Execution goes on meanwhile. Its decisions cursor is read first: a decision consumed
+        after that is seen twice, as a decision and as a row, and counted once by its order id.
+        """
+        consumed_seq = (
+            self._context.page_of("execution").cursor(graph.cursor_index("decisions")).value
+        )
+        read_seq = self._executions.seq
+        oldest_seq = read_seq
+        reader, buffer = self._context.cell_reader("positions")
+        position = Position(buffer)
+        for instrument in self._context.plan.instruments:
+            index = graph.position_cell(Mode.LIVE, instrument.instrument_id)
+            as_of_seq = 0
+            if reader.read(index):
+                as_of_seq = position.executions_seq
+                self._book.add_position(instrument.instrument_id, position.position_e8, as_of_seq)
+            oldest_seq = min(oldest_seq, as_of_seq)
+        rows, row_buffer = self._context.cell_reader("orders")
+        row = OrderRow(row_buffer)
+        for index in range(graph.ORDER_ROWS_MAX):
+            if rows.read(index) and row.order_id:
+                self._book.add_open_order(row)
+        past, past_buffer = self._context.observer("executions", oldest_seq + 1)
+        execution = Execution(past_buffer)
+        while past.seq < read_seq and past.next():
+            self._book.on_execution(execution)
+        approved, approved_buffer = self._context.observer("decisions", consumed_seq + 1)
+        decision = Decision(approved_buffer)
+        while approved.next():
+            self._book.add_approved(decision)
+
+    def _resume(self) -> None:
+        """Finish the batch that a predecessor began: commit it if it is visible, else redo it."""
+        pending = self._page.pending(PENDING_SLOT)
+        if pending is None:
+            return
+        input_seq, output_seq = pending
+        if self._decisions.next_seq > output_seq:
+            self._intents_cursor.store(input_seq)
+            self._intents.seek(input_seq + 1)
+        self._page.commit(PENDING_SLOT, input_seq)
+
+    # -- cycle ----------------------------------------------------------------------------------
+
+    def do_work(self, now_ns: int) -> int:
+        """Executions first: a fill changes what may be approved."""
+        work_count = self._poll_executions()
+        work_count += self._judge(now_ns)
+        self._renew(now_ns)
+        if now_ns - self._commanded_ns >= COMMANDS_EVERY_NS:
+            self._commanded_ns = now_ns
+            work_count += self._obey(now_ns)
+        return work_count
+
+    def _poll_executions(self) -> int:
+        count = 0
+        executions = self._executions
+        while count < EXECUTIONS_PER_CYCLE_MAX and executions.next():
+            self._book.on_execution(self._execution)
+            count += 1
+        if count:
+            executions.commit()
+        return count
+
+    def _judge(self, now_ns: int) -> int:
+        count = 0
+        intents, intent = self._intents, self._intent
+        while count < INTENTS_PER_CYCLE_MAX and self._decisions.free and intents.next():
+            reason = self._verdict(intent, now_ns)
+            self._fill_decision(intent, reason, now_ns)
+            self._page.begin(PENDING_SLOT, intent.seq, self._decisions.next_seq)
+            self._decisions.offer()
+            intents.commit()
+            self._page.commit(PENDING_SLOT, intent.seq)
+            self._page.count(counters.JUDGED.id)
+            self._page.count(counters.APPROVED.id if reason == Reason.NONE else counters.REFUSED.id)
+            # A second look at the clock, for the measurement only: the turn's may be older than
+            # the intent, when strategy and risk share a process.
+            self._page.record_ns(counters.RISK_NS.id, time.monotonic_ns() - intent.publish_ns)
+            count += 1
+        return count
+
+    def _verdict(self, intent: Intent, now_ns: int) -> Reason:
+        instrument_id = intent.instrument_id
+        book = self._book
+        if instrument_id >= graph.INSTRUMENTS_MAX:
+            return Reason.INSTRUMENT_UNKNOWN
+        if self._tops.read(instrument_id):
+            top = self._top
+            book.on_top(instrument_id, top.bid_e8, top.ask_e8, top.recv_ns, top.feed_state)
+        if self._marks.read(instrument_id):
+            book.on_mark(instrument_id, self._mark.mark_e8, self._mark.recv_ns)
+        if self._account.gauge(counters.AGREES.id):
+            book.on_account(self._account.beat_ns)
+        return book.judge(intent, now_ns, self._granted())
+
+    def _granted(self) -> TradingState:
+        return TradingState.HALTED if self._halt.is_set else self._state
+
+    def _fill_decision(self, intent: Intent, reason: Reason, now_ns: int) -> None:
+        decision = self._decision
+        decision.clear()
+        decision.kind, decision.mode = int(Kind.DECISION), intent.mode
+        decision.source, decision.flags = self._context.source, intent.flags
+        decision.origin_ns, decision.instrument_id = intent.origin_ns, intent.instrument_id
+        decision.instrument_version = intent.instrument_version
+        decision.cause_ring, decision.cause_seq = int(graph.RingId.INTENTS), intent.seq
+        decision.order_id, decision.decide_ns = intent.order_id, intent.decide_ns
+        decision.price_e8, decision.qty_e8 = intent.price_e8, intent.qty_e8
+        decision.strategy_id, decision.action = intent.strategy_id, intent.action
+        decision.side, decision.order_type, decision.tif = (
+            intent.side,
+            intent.order_type,
+            intent.tif,
+        )
+        decision.is_post_only, decision.is_reduce_only = intent.is_post_only, intent.is_reduce_only
+        decision.judge_ns, decision.risk_epoch = now_ns, self._context.epoch
+        decision.position_e8 = self._book.position_e8(intent.instrument_id)
+        decision.reason = int(reason)
+        decision.policy_version = self._book.limits.version
+
+    # -- permit and trading state ---------------------------------------------------------------
+
+    def _renew(self, now_ns: int) -> None:
+        """Store a fresh lease, or at once an empty one when trading is halted."""
+        granted = self._granted()
+        if granted == TradingState.HALTED:
+            if self._permit.load():
+                self._permit.store(0)
+                self._state = TradingState.HALTED
+                self._page.set_gauge(counters.PERMIT_STATE.id, 0)
+            return
+        if now_ns - self._renewed_ns >= self._config.permit_renew_ms * NS_PER_MS:
+            self._renewed_ns = now_ns
+            self._permit.store(pack_permit(granted, now_ns + self._config.permit_ms * NS_PER_MS))
+            self._page.set_gauge(counters.PERMIT_STATE.id, int(granted))
+            self._page.count(counters.PERMITS.id)
+
+    def _obey(self, now_ns: int) -> int:
+        """Carry out what operators asked: arm, reduce."""
+        count = 0
+        queue, context = self._context.commands, self._context
+        while (command := queue.receive(context.source, epoch=context.epoch)) is not None:
+            self._page.count(counters.COMMANDS.id)
+            self._carry_out(command)
+            self._renewed_ns = 0
+            self._renew(now_ns)
+            count += 1
+        return count
+
+    def _carry_out(self, command: Command) -> None:
+        if command.name == "arm":
+            self._halt.clear()
+            self._state = TradingState.ACTIVE
+        elif command.name == "reduce":
+            self._state = TradingState.REDUCING
+
+    # -- end ------------------------------------------------------------------------------------
+
+    def on_stop(self, now_ns: int) -> bool:
+        """Risk stops when execution has: its permit is what lets cancels-only be seen early."""
+        return True
+
+    def on_close(self) -> None:
+        """Leave no permit behind that nobody renews."""
+        if self._page.state == RoleState.READY:
+            self._page.state = int(RoleState.STOPPING)

@@ -1,0 +1,267 @@
+"""The two loops that turn roles: a plain one, and one for processes with sockets.
+
+Both do the same: one clock read a turn, every role once in order, a beat on every page, and when
+nobody had work the wait of the CPU plan. A role that raises ends the process: its state may be
+torn, the supervisor restarts it, and its successor rebuilds from what is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from hft import counters
+from hft.counters import RoleState
+from hft.roles.context import Context, Role
+from ipc import Parker
+
+EXIT_OK: Final = 0
+EXIT_FATAL: Final = 70
+ROUNDS_PER_TURN_MAX: Final = 16
+"""Passes over the roles before sockets get their turn again."""
+TIMER_S: Final = 0.02
+"""A process with sockets turns at least this often: permits, staleness, deadlines."""
+SPIN_NS_MAX: Final = 50_000
+STOP_NS_MAX: Final = 8_000_000_000
+COLLECT_NS: Final = 10_000_000_000
+"""Hot processes collect garbage only when idle, this often."""
+STOP_ORDER: Final = ("strategy", "execution", "risk", "feed", "account")
+"""Who may stop first: alpha, then the orders, then those that the orders need."""
+
+
+class Stopper:
+    """Asks the roles to stop, each after the ones before it in ``STOP_ORDER`` are done."""
+
+    def __init__(self, roles: Sequence[Role]) -> None:
+        self._waiting = sorted(roles, key=lambda role: STOP_ORDER.index(role.name))
+        self._deadline_ns = 0
+        self.requested = False
+
+    def request(self) -> None:
+        """Begin an orderly stop (a signal handler may call it: it only sets a flag)."""
+        self.requested = True
+
+    def is_done(self, now_ns: int) -> bool:
+        """Advance; True when every role is ready to be closed, or the time is up."""
+        if not self._deadline_ns:
+            self._deadline_ns = now_ns + STOP_NS_MAX
+        while self._waiting and self._waiting[0].on_stop(now_ns):
+            self._waiting.pop(0)
+        return not self._waiting or now_ns > self._deadline_ns
+
+
+class _Cycle:
+    """One pass over the roles of a process, shared by both loops."""
+
+    def __init__(self, roles: Sequence[Role], contexts: Sequence[Context]) -> None:
+        self.roles = tuple(roles)
+        self.pages = tuple(context.page for context in contexts)
+
+    def start(self) -> None:
+        for role, page in zip(self.roles, self.pages, strict=True):
+            page.beat(time.monotonic_ns())
+            role.on_start(time.monotonic_ns())
+
+    def pass_once(self, now_ns: int) -> int:
+        work_count = 0
+        for role in self.roles:
+            work_count += role.do_work(now_ns)
+        for page in self.pages:
+            page.beat(now_ns)
+        return work_count
+
+    def close(self, error: BaseException | None) -> int:
+        for role, page in zip(self.roles, self.pages, strict=True):
+            if error is not None:
+                page.fail("".join(traceback.format_exception(error))[-250:])
+                page.state = int(RoleState.FAILED)
+            role.on_close()
+            if error is None:
+                page.state = int(RoleState.STOPPED)
+        if error is not None:
+            traceback.print_exception(error)
+        return EXIT_OK if error is None else EXIT_FATAL
+
+
+def freeze_garbage() -> None:
+    """Move everything made at start out of the collector's sight and switch it off."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+
+
+def run_loop(
+    roles: Sequence[Role], contexts: Sequence[Context], wait: Any, stopper: Stopper
+) -> int:
+    """Turn roles without sockets until the stopper is done. Returns the exit code."""
+    cycle = _Cycle(roles, contexts)
+    clock = time.monotonic_ns
+    error: BaseException | None = None
+    try:
+        cycle.start()
+        freeze_garbage()
+        collected_ns = clock()
+        while True:
+            now_ns = clock()
+            work_count = cycle.pass_once(now_ns)
+            if stopper.requested and stopper.is_done(now_ns):
+                break
+            if not work_count and now_ns - collected_ns > COLLECT_NS:
+                collected_ns = now_ns
+                gc.collect()
+            wait.idle(work_count)
+    except Exception as raised:
+        error = raised
+    return cycle.close(error)
+
+
+class LoopRunner:
+    """Turns roles inside an event loop: from socket callbacks, the FIFO, a timer, or itself.
+
+    ``turn`` is not re-entrant: a callback that comes while it runs makes it go round once more.
+    Before it returns to the loop it parks the process, fences and looks again, so a record that
+    came in between is not slept over.
+    """
+
+    def __init__(
+        self,
+        roles: Sequence[Role],
+        contexts: Sequence[Context],
+        parker: Parker,
+        wait: str,
+        stopper: Stopper,
+    ) -> None:
+        self._cycle = _Cycle(roles, contexts)
+        self._parker = parker
+        self._spins_always = wait == "busy_spin"
+        self._spin_ns = 0 if wait == "park" else SPIN_NS_MAX
+        self._stopper = stopper
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_turning = False
+        self._again = False
+        self._is_scheduled = False
+        self._is_finished = False
+        self._worked_ns = 0
+        self._collected_ns = 0
+        self._error: BaseException | None = None
+        self._is_hot = any(role.name != "account" for role in roles)
+
+    def run(self, loop: asyncio.AbstractEventLoop) -> int:
+        """Start the roles, turn until stopped or failed, close them. Returns the exit code."""
+        self._loop = loop
+        loop.set_exception_handler(self._on_loop_exception)
+        try:
+            self._cycle.start()
+            for role in self._cycle.roles:
+                start = getattr(role, "start_sessions", None)
+                if start is not None:
+                    start(loop, self.guard, self.turn)
+            if self._is_hot:
+                freeze_garbage()
+            self._collected_ns = time.monotonic_ns()
+            loop.add_reader(self._parker.fifo_fd, self._on_fifo)
+            self._on_timer()
+            loop.run_forever()
+        except Exception as raised:
+            self._error = self._error or raised
+        return self._cycle.close(self._error)
+
+    def guard(self, handler: Callable[..., None]) -> Callable[..., None]:
+        """A session callback whose exceptions end the process instead of a log line."""
+
+        def guarded(*arguments: Any) -> None:
+            if self._is_finished:
+                return
+            try:
+                handler(*arguments)
+            except Exception as error:
+                self.fail(error)
+
+        return guarded
+
+    def fail(self, error: BaseException) -> None:
+        """End the process: state may be torn."""
+        if self._error is None:
+            self._error = error
+        self._finish()
+
+    def _finish(self) -> None:
+        """Leave the loop; what still fires in it while the roles close does nothing."""
+        self._is_finished = True
+        assert self._loop is not None
+        self._loop.stop()
+
+    def turn(self) -> None:
+        """Pass over the roles until nobody has work, then wait as the plan says."""
+        if self._is_turning:
+            self._again = True
+            return
+        if self._is_finished:
+            return
+        self._is_turning = True
+        try:
+            self._turn()
+        except Exception as error:
+            self.fail(error)
+        finally:
+            self._is_turning = False
+
+    def _turn(self) -> None:
+        clock = time.monotonic_ns
+        self._parker.disarm()
+        started_ns = now_ns = clock()
+        pages = self._cycle.pages
+        for _ in range(ROUNDS_PER_TURN_MAX):
+            self._again = False
+            work_count = self._cycle.pass_once(now_ns)
+            if not work_count and not self._again:
+                break
+            self._worked_ns = now_ns
+            now_ns = clock()
+        else:
+            self._schedule()
+        if self._worked_ns >= started_ns:
+            pages[0].record_ns(counters.TURN_NS.id, now_ns - started_ns)
+        elif self._is_hot and now_ns - self._collected_ns > COLLECT_NS:
+            self._collected_ns = now_ns
+            gc.collect()
+        if self._stopper.requested and self._stopper.is_done(now_ns):
+            assert self._loop is not None
+            self._loop.stop()
+            return
+        if (
+            self._spins_always
+            or now_ns - self._worked_ns < self._spin_ns
+            or not self._parker.arm_fifo()
+        ):
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            assert self._loop is not None
+            self._loop.call_soon(self._on_soon)
+
+    def _on_soon(self) -> None:
+        self._is_scheduled = False
+        self.turn()
+
+    def _on_fifo(self) -> None:
+        self._parker.drain_fifo()
+        self.turn()
+
+    def _on_timer(self) -> None:
+        assert self._loop is not None
+        self._loop.call_later(TIMER_S, self._on_timer)
+        self.turn()
+
+    def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            self.fail(error)
+        else:
+            loop.default_exception_handler(context)

@@ -1,0 +1,209 @@
+"""The feed as a role: frames in, records and cells out, and never a bad book that looks good."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+import pytest
+
+from hft import counters
+from hft.core.generated.views import Book, FeedStatus, Header, MarkPrice, TopOfBook
+from hft.counters import RoleState
+from hft.records import FeedState, Kind
+from hft.roles.feed import Feed
+from hft.units import E8, NS_PER_MS
+from hft.venues.binance_usdm.link import SessionState
+
+BTC, ETH = 1, 2
+
+
+def top(u: int, bid: str = "100.0", ask: str = "100.1", symbol: str = "BTCUSDT") -> bytes:
+    data = {"e": "bookTicker", "u": u, "s": symbol, "b": bid, "B": "1.000", "a": ask, "A": "2.000",
+            "T": 1_700_000_000_000, "E": 1_700_000_000_001}  # fmt: skip
+    return orjson.dumps({"stream": f"{symbol.lower()}@bookTicker", "data": data})
+
+
+def depth(
+    first: int, last: int, previous: int, *, bids: Any = (), asks: Any = (), symbol: str = "BTCUSDT"
+) -> bytes:
+    data = {"e": "depthUpdate", "E": 1_700_000_000_001, "T": 1_700_000_000_000, "s": symbol,
+            "U": first, "u": last, "pu": previous, "b": list(bids), "a": list(asks)}  # fmt: skip
+    return orjson.dumps({"stream": f"{symbol.lower()}@depth@100ms", "data": data})
+
+
+def snapshot(last: int) -> bytes:
+    bids, asks = [["100.0", "1.000"], ["99.9", "5.000"]], [["100.1", "2.000"], ["100.2", "5.000"]]
+    return orjson.dumps({"lastUpdateId": last, "E": 1, "T": 1, "bids": bids, "asks": asks})
+
+
+class Watcher:
+    """Reads what the feed publishes, as a strategy would."""
+
+    def __init__(self, house) -> None:
+        context = house.context("strategy")
+        self._market, self._buffer = context.ring_reader("market")
+        self._tops, self._top_cell = context.cell_reader("tops")
+        self._books, self._book_cell = context.cell_reader("books")
+        self._marks, self._mark_cell = context.cell_reader("marks")
+
+    def records(self) -> list[tuple[Kind, int]]:
+        header = Header(self._buffer)
+        found = []
+        while self._market.next():
+            found.append((Kind(header.kind), header.instrument_id))
+        return found
+
+    def states(self) -> list[FeedState]:
+        header, status = Header(self._buffer), FeedStatus(self._buffer)
+        found = []
+        while self._market.next():
+            if header.kind == Kind.FEED_STATUS and header.instrument_id == BTC:
+                found.append(FeedState(status.feed_state))
+        return found
+
+    def top(self) -> TopOfBook:
+        assert self._tops.read(BTC)
+        return TopOfBook(self._top_cell)
+
+    def book(self) -> Book:
+        assert self._books.read(BTC)
+        return Book(self._book_cell)
+
+    def mark(self) -> MarkPrice:
+        assert self._marks.read(BTC)
+        return MarkPrice(self._mark_cell)
+
+
+class Line:
+    """The feed with its socket replaced by a hand."""
+
+    def __init__(self, house) -> None:
+        self.context = house.context("feed")
+        self.feed = Feed(self.context)
+        self.asked: list[int] = []
+        self.feed._fetch_snapshot = lambda number, _instrument: self.asked.append(number)  # type: ignore[method-assign]
+        self.feed.on_start(time.monotonic_ns())
+        self.feed._on_public_state(SessionState.OPEN, "")
+
+    def read(self, *frames: bytes) -> None:
+        recv_ns = time.monotonic_ns()
+        for frame in frames:
+            self.feed._on_frame(memoryview(frame), recv_ns)
+        self.feed._on_batch_end()
+
+    def answer(self, body: bytes) -> None:
+        self.feed._on_snapshot(BTC, self.feed._instruments[BTC], body)
+
+    def sync(self) -> None:
+        self.read(depth(8, 12, 7), depth(13, 15, 12))
+        self.answer(snapshot(12))
+        assert self.feed._instruments[BTC].state is FeedState.LIVE
+
+
+@pytest.fixture
+def watcher(house) -> Watcher:
+    return Watcher(house)
+
+
+@pytest.fixture
+def line(house, watcher) -> Line:
+    return Line(house)
+
+
+def test_book_goes_live_by_the_documented_procedure(line, watcher):
+    line.read(depth(8, 12, 7), depth(13, 15, 12))
+    assert line.asked[:1] == [BTC]
+    line.answer(snapshot(12))
+    assert watcher.states()[-1] is FeedState.LIVE
+    book = watcher.book()
+    assert (book.bid_e8_at(0), book.ask_e8_at(0)) == (100 * E8, 1001 * E8 // 10)
+    assert book.feed_state == FeedState.LIVE
+
+
+def test_feed_is_ready_when_every_instrument_is_live(line):
+    line.sync()
+    assert line.context.page.state == RoleState.RECOVERING
+    eth = line.feed._instruments[ETH]
+    line.read(depth(8, 12, 7, symbol="ETHUSDT"))
+    line.feed._on_snapshot(ETH, eth, snapshot(12))
+    assert line.context.page.state == RoleState.READY
+
+
+def test_tops_are_marked_with_the_quality_of_the_feed(line, watcher):
+    line.read(top(9))
+    assert watcher.top().feed_state == FeedState.SYNCING
+    line.sync()
+    assert watcher.top().feed_state == FeedState.LIVE, "the cell follows without a new ticker"
+    line.read(top(15))
+    assert watcher.top().feed_state == FeedState.LIVE
+
+
+def test_frames_of_one_read_become_visible_together(line, watcher):
+    watcher.records()
+    recv_ns = time.monotonic_ns()
+    line.feed._on_frame(memoryview(top(20)), recv_ns)
+    line.feed._on_frame(memoryview(top(21)), recv_ns)
+    assert watcher.records() == []
+    line.feed._on_batch_end()
+    assert watcher.records() == [(Kind.TOP_OF_BOOK, BTC)] * 2
+
+
+def test_gap_makes_the_book_bad_at_once_and_asks_for_a_snapshot(line, watcher):
+    line.sync()
+    line.asked.clear()
+    line.read(depth(20, 22, 19))
+    assert watcher.states()[-1] is FeedState.GAPPED
+    assert line.asked == [BTC]
+    assert watcher.book().feed_state == FeedState.GAPPED
+    assert line.context.page.counter(counters.GAPS.id) == 1
+    line.answer(snapshot(21))
+    assert watcher.states()[-1] is FeedState.LIVE
+
+
+def test_ticker_that_contradicts_the_book_makes_it_bad(line, watcher):
+    line.sync()
+    line.read(top(15, bid="99.0", ask="99.5"), depth(16, 17, 15), top(18), depth(18, 19, 17))
+    assert FeedState.GAPPED in watcher.states()
+    line.feed.do_work(time.monotonic_ns() + 100 * NS_PER_MS)
+    assert line.context.page.counter(counters.BOOK_MISMATCHES.id) >= 1
+
+
+def test_silence_is_judged_by_the_clock_and_ends_with_data(line, watcher):
+    line.sync()
+    line.read(top(15))
+    watcher.records()
+    late_ns = time.monotonic_ns() + line.context.config.feed.stale_ms * NS_PER_MS + NS_PER_MS
+    line.feed.do_work(late_ns)
+    assert watcher.states() == [FeedState.STALE]
+    assert watcher.top().feed_state == FeedState.STALE
+    line.read(top(15))
+    assert watcher.states() == [FeedState.LIVE]
+
+
+def test_lost_connection_starts_every_book_over(line, watcher):
+    line.sync()
+    line.feed._on_public_state(SessionState.DOWN, "gone")
+    assert watcher.states()[-1] is FeedState.SYNCING
+    line.read(depth(100, 110, 99))
+    assert line.feed._instruments[BTC].state is FeedState.SYNCING
+    line.answer(snapshot(105))
+    assert watcher.states()[-1] is FeedState.LIVE
+
+
+def test_mark_price_stands_in_its_cell(line, watcher):
+    data = {"e": "markPriceUpdate", "E": 1, "s": "BTCUSDT", "p": "100.05000000", "i": "100.1",
+            "P": "1", "r": "0.0001", "T": 2}  # fmt: skip
+    line.read(orjson.dumps({"stream": "btcusdt@markPrice@1s", "data": data}))
+    assert watcher.mark().mark_e8 == 10_005_000_000
+
+
+def test_garbage_is_counted_and_changes_nothing(line, watcher):
+    line.sync()
+    watcher.records()
+    line.read(
+        b'{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":1,"s":"BTCUSDT","b":"x"'
+    )
+    assert watcher.records() == []
+    assert line.context.page.counter(counters.GARBAGE.id) == 1
