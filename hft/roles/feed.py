@@ -6,6 +6,7 @@ Sole writer of ``market``, ``depth``, ``tops``, ``marks``, ``books`` and ``instr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Final
@@ -366,5 +367,6 @@ class Feed:
             session.stop()
         for task in self._tasks:
             task.cancel()
-        if self._rest is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.run_until_complete(self._rest.close())
+        if self._rest is not None and self._loop is not None:
+            with contextlib.suppress(HftError, RuntimeError, OSError):  # the process ends anyway
+                self._loop.run_until_complete(self._rest.close())

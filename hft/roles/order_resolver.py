@@ -8,6 +8,7 @@ in which the venue could still have accepted it: it never was there. Nothing is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -44,6 +45,8 @@ MISSING_TRADES_NS: Final = 700 * NS_PER_MS
 """The user stream's time to bring trades of a closed order before they are asked for."""
 RETRY_S: Final = 0.5
 CLOCK_EVERY_S: Final = 60.0
+COUNTDOWN_ROLES: Final = ("feed", "strategy", "risk", "account")
+COUNTDOWN_BEAT_NS: Final = NS_PER_S
 TASKS_MAX: Final = 16
 """Questions to the venue at the same time."""
 
@@ -84,6 +87,8 @@ class OrderResolver:
         self._deadline_ns = context.config.venue.recv_window_ms * NS_PER_MS + SETTLE_NS
         self._should_cancel = context.config.execution.start_orders == "cancel"
         self._countdown_ms = context.config.execution.countdown_ms
+        self._watched = [context.page_of(role) for role in COUNTDOWN_ROLES]
+        self._countdown_ms = context.config.execution.countdown_ms
         self._questions: dict[int, _Question] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -101,6 +106,8 @@ class OrderResolver:
         self._keys = ListenKeyKeeper(self._rest, self._guard(self._on_key))
         self._spawn(self._keys.run())
         self._spawn(self._watch_clock())
+        if self._countdown_ms:
+            self._spawn(self._renew_countdown())
         users.start(loop)
 
     def listen_key(self) -> str:
@@ -154,6 +161,23 @@ class OrderResolver:
                 await asyncio.sleep(CLOCK_EVERY_S)
             except HftError:
                 await asyncio.sleep(RETRY_S)
+
+    async def _renew_countdown(self) -> None:
+        """The dead man's switch at the venue: it cancels what nobody here watches any more.
+
+        Renewed only while every role that an order depends on beats; left to run out otherwise.
+        """
+        armed: set[str] = set()
+        while True:
+            now_ns = time.monotonic_ns()
+            if all(now_ns - page.beat_ns < COUNTDOWN_BEAT_NS for page in self._watched):
+                wanted = {self._symbols[order.instrument_id] for order in self._keeper.table}
+                for symbol in sorted(armed | wanted):
+                    milliseconds = self._countdown_ms if symbol in wanted else 0
+                    with contextlib.suppress(HftError):  # the next round is soon enough
+                        await self._rest.countdown_cancel_all(symbol, milliseconds)
+                armed = wanted
+            await asyncio.sleep(self._countdown_ms / 3e3)
 
     # -- recovery -------------------------------------------------------------------------------
 

@@ -185,9 +185,9 @@ class LoopRunner:
 
     def fail(self, error: BaseException) -> None:
         """End the process: state may be torn."""
-        if self._error is None:
+        if not self._is_finished:  # what fails while the roles close changes nothing any more
             self._error = error
-        self._finish()
+            self._finish()
 
     def _finish(self) -> None:
         """Leave the loop; what still fires in it while the roles close does nothing."""

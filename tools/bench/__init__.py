@@ -1,0 +1,1 @@
+"""``hft bench``: what it costs, measured beside what it is compared with."""
