@@ -1,0 +1,413 @@
+"""The exchange behind the three servers: accounts, markets, books of account, user events."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from hft.core.matching import Accepted, Amended, Ended
+from hft.records import Side
+from hft.units import E8, parse_e8
+from tools.venue.accounts import (
+    Account,
+    ClientOrder,
+    Fill,
+    Income,
+    Rates,
+    cut,
+)
+from tools.venue.auth import Key
+from tools.venue.config import VenueConfig
+from tools.venue.errors import refuse
+from tools.venue.exchange_info import SymbolRules, exchange_info
+from tools.venue.hub import Hub
+from tools.venue.limits import AddressLimit, OrderLimit
+from tools.venue.market import IdSource, MarketEvent, NumberedTrade, SymbolMarket
+from tools.venue.outlet import Outlet
+from tools.venue.user_events import UserEvents, UserSink, final_status
+
+FIRST_UPDATE_ID: Final = 8_214_400_000_000
+FIRST_ORDER_ID: Final = 8_389_765_739_703_625_592
+"""Beyond 2^53, as the venue's ids of some symbols are."""
+FIRST_TRADE_ID: Final = 6_022_114_455
+OWN_TRADE_IDS_OF_RECORDINGS: Final = 9_000_000_000_000
+VIOLATIONS_MAX: Final = 10_000
+
+
+def _nobody_listens(_account: Account, _name: str, _payload: bytes) -> None:
+    """User events before the stream server is up."""
+
+
+class Violation(NamedTuple):
+    """Something a client did that it should not have done."""
+
+    time_ms: int
+    kind: str
+    detail: str
+
+
+class Exchange:
+    """State of the whole venue. Every method runs to its end: there is one thread and no await."""
+
+    def __init__(
+        self,
+        config: VenueConfig,
+        rules: Iterable[SymbolRules],
+        *,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self.config = config
+        self.clock_ms = clock_ms
+        self.outlet = Outlet()
+        self.hub = Hub(self.outlet)
+        self.update_ids = IdSource(FIRST_UPDATE_ID)
+        self.deliver: UserSink = _nobody_listens
+        self.events = UserEvents(
+            lambda account, name, payload: self.deliver(account, name, payload),
+            is_padded=config.event_numbers_padded,
+        )
+        is_recorded = bool(config.recordings)
+        self.markets = {
+            r.symbol: SymbolMarket(
+                r,
+                self.hub,
+                self.update_ids,
+                is_recorded=is_recorded,
+                depth_interval_ms=config.depth_interval_ms,
+                first_trade_id=OWN_TRADE_IDS_OF_RECORDINGS if is_recorded else FIRST_TRADE_ID,
+                on_events=self._on_events,
+            )
+            for r in rules
+        }
+        self.keys = {account.api_key: Key(account) for account in config.accounts}
+        self.accounts: dict[str, Account] = {}
+        self.violations: list[Violation] = []
+        self.orders_received = 0
+        self.funding_rate_e8 = parse_e8(config.funding_rate)
+        self.next_funding_ms = self._funding_after(clock_ms())
+        self.countdowns: dict[tuple[int, str], int] = {}
+        self._addresses: dict[str, AddressLimit] = {}
+        self._last_order_id = FIRST_ORDER_ID
+        self._last_transaction_id = 4_611_850_000_000
+        self._listen_keys_made = 0
+        for settings in config.accounts:
+            self._open_account(settings.account or settings.api_key, parse_e8(settings.wallet))
+
+    # Look-ups.
+
+    def market(self, symbol: str) -> SymbolMarket:
+        """The market of a symbol.
+
+        Raises:
+            ApiError: -1121.
+        """
+        market = self.markets.get(symbol)
+        if market is None:
+            raise refuse(-1121)
+        return market
+
+    def key(self, api_key: str) -> Key:
+        """The key of that name.
+
+        Raises:
+            ApiError: -2014 empty, -2015 unknown.
+        """
+        if not api_key:
+            raise refuse(-2014)
+        key = self.keys.get(api_key)
+        if key is None:
+            self.note_violation("unknown key", api_key)
+            raise refuse(-2015)
+        return key
+
+    def account_of(self, key: Key) -> Account:
+        """The account of a key."""
+        return self.accounts[key.account_name]
+
+    def address_limit(self, address: str) -> AddressLimit:
+        """Weight and bans of an address."""
+        limit = self._addresses.get(address)
+        if limit is None:
+            limit = self._addresses[address] = AddressLimit(
+                weight_per_minute=self.config.weight_per_minute,
+                refusals_before_ban=self.config.refusals_before_ban,
+                ban_s=self.config.ban_s,
+            )
+        return limit
+
+    def exchange_info(self) -> dict[str, object]:
+        """The exchangeInfo body with the present states of the symbols."""
+        config = self.config
+        body = exchange_info(
+            (m.rules for m in self.markets.values()),
+            limits={
+                "weight_per_minute": config.weight_per_minute,
+                "orders_per_minute": config.orders_per_minute,
+                "orders_per_10_s": config.orders_per_10_s,
+                "open_orders_per_symbol": config.open_orders_per_symbol,
+            },
+            now_ms=self.clock_ms(),
+        )
+        for row in body["symbols"]:
+            row["status"] = self.markets[row["symbol"]].status
+        return body
+
+    def next_order_id(self) -> int:
+        """A new order id."""
+        self._last_order_id += 1
+        return self._last_order_id
+
+    def note_violation(self, kind: str, detail: str) -> None:
+        """Remember what a client should not have done; the first ones are kept."""
+        if len(self.violations) < VIOLATIONS_MAX:
+            self.violations.append(Violation(self.clock_ms(), kind, detail))
+
+    # Listen keys.
+
+    def start_listen_key(self, account: Account) -> str:
+        """The account's listen key: the same while it lives, prolonged."""
+        now_ms = self.clock_ms()
+        if not account.listen_key or account.listen_key_until_ms <= now_ms:
+            self._listen_keys_made += 1
+            seed = f"{self.config.seed}:{account.name}:{self._listen_keys_made}"
+            account.listen_key = hashlib.sha256(seed.encode()).hexdigest()
+        account.listen_key_until_ms = now_ms + int(self.config.listen_key_lifetime_s * 1000)
+        return account.listen_key
+
+    def keep_listen_key(self, account: Account) -> str:
+        """Prolong the listen key.
+
+        Raises:
+            ApiError: -1125 when there is none.
+        """
+        if not account.listen_key:
+            raise refuse(-1125)
+        return self.start_listen_key(account)
+
+    def end_listen_key(self, account: Account) -> None:
+        """Close the listen key for everybody who listens with it."""
+        if account.listen_key:
+            self.events.listen_key_expired(account, account.listen_key, self.clock_ms())
+            account.listen_key = ""
+
+    # Time.
+
+    def on_timer(self) -> None:
+        """What happens by itself: dated orders, countdowns, listen keys, funding."""
+        now_ms = self.clock_ms()
+        for market in self.markets.values():
+            market.apply(market.book.expire_due(now_ms * 1_000_000))
+            market.commit(now_ms)
+        for (account_id, symbol), due_ms in list(self.countdowns.items()):
+            if due_ms <= now_ms:
+                del self.countdowns[account_id, symbol]
+                self.cancel_all(self._by_id(account_id), symbol)
+        for account in self.accounts.values():
+            if account.listen_key and account.listen_key_until_ms <= now_ms:
+                self.end_listen_key(account)
+        if now_ms >= self.next_funding_ms:
+            self._pay_funding(now_ms)
+            self.next_funding_ms = self._funding_after(now_ms)
+
+    def cancel_all(self, account: Account, symbol: str) -> None:
+        """Cancel the account's open orders of a symbol."""
+        market = self.market(symbol)
+        now_ms = self.clock_ms()
+        for order in list(account.opened(symbol).values()):
+            market.apply(market.book.cancel(order, now_ms * 1_000_000))
+            market.commit(now_ms)
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """Change a symbol's trading status and tell it on ``!contractInfo``."""
+        market = self.market(symbol)
+        market.status = status
+        now_ms = self.clock_ms()
+        self.hub.topic("!contractInfo").publish(
+            f'{{"e":"contractInfo","E":{now_ms},"s":"{symbol}","ps":"{symbol}","ct":"PERPETUAL",'
+            f'"dt":4133404800000,"ot":1569398400000,"cs":"{status}","st":1}}'
+        )
+
+    # Books of account.
+
+    def _on_events(self, market: SymbolMarket, events: Sequence[MarketEvent]) -> None:
+        now_ms = self.clock_ms()
+        for index, event in enumerate(events):
+            match event:
+                case NumberedTrade():
+                    self._on_trade(market, event, now_ms)
+                case Accepted(order=order) | Amended(order=order):
+                    assert isinstance(order, ClientOrder)
+                    self._tell_taker_trades(market, order, events[index + 1 :], now_ms)
+                    account = self._by_id(order.account_id)
+                    if isinstance(event, Accepted):
+                        account.admit(order)
+                    execution = "NEW" if isinstance(event, Accepted) else "AMENDMENT"
+                    order.updated_ms = now_ms
+                    self.events.order_update(
+                        account, order, market.rules, execution=execution, now_ms=now_ms
+                    )
+                case Ended(order=order, reason=reason):
+                    assert isinstance(order, ClientOrder)
+                    account = self._by_id(order.account_id)
+                    execution, order.status, expiry_reason = final_status(reason)
+                    order.updated_ms = now_ms
+                    account.close(order)
+                    self.events.order_update(
+                        account,
+                        order,
+                        market.rules,
+                        execution=execution,
+                        now_ms=now_ms,
+                        expiry_reason=expiry_reason,
+                    )
+
+    def _tell_taker_trades(
+        self,
+        market: SymbolMarket,
+        order: ClientOrder,
+        later: Sequence[MarketEvent],
+        now_ms: int,
+    ) -> None:
+        """The taker's TRADE_LITEs leave before its NEW."""
+        for event in later:
+            if isinstance(event, NumberedTrade) and event.trade.taker is order:
+                self._trade_lite(market, order, event, now_ms, is_maker=False)
+
+    def _trade_lite(
+        self,
+        market: SymbolMarket,
+        order: ClientOrder,
+        event: NumberedTrade,
+        now_ms: int,
+        *,
+        is_maker: bool,
+    ) -> None:
+        self.events.trade_lite(
+            self._by_id(order.account_id),
+            order,
+            market.rules,
+            trade_id=event.trade_id,
+            price_e8=event.trade.price_e8,
+            qty_e8=event.trade.qty_e8,
+            is_maker=is_maker,
+            now_ms=now_ms,
+        )
+
+    def _on_trade(self, market: SymbolMarket, event: NumberedTrade, now_ms: int) -> None:
+        trade = event.trade
+        for order, is_maker in ((trade.maker, True), (trade.taker, False)):
+            if isinstance(order, ClientOrder):
+                if is_maker:
+                    self._trade_lite(market, order, event, now_ms, is_maker=True)
+                self._book_fill(market, order, event, now_ms, is_maker=is_maker)
+
+    def _book_fill(
+        self,
+        market: SymbolMarket,
+        order: ClientOrder,
+        event: NumberedTrade,
+        now_ms: int,
+        *,
+        is_maker: bool,
+    ) -> None:
+        """One fill: order, wallet, position, history, events."""
+        account = self._by_id(order.account_id)
+        price_e8, qty_e8 = event.trade.price_e8, event.trade.qty_e8
+        rate = account.rates.maker if is_maker else account.rates.taker
+        fee_e8 = cut(qty_e8 * price_e8 * rate, E8**2)
+        position = account.position(order.symbol)
+        realised_e8 = position.apply(order.side, qty_e8, price_e8, fee_e8, now_ms)
+        account.wallet_e8 += realised_e8 - fee_e8
+        account.updated_ms = now_ms
+        quote_e8 = qty_e8 * price_e8 // E8
+        order.filled_e8 += qty_e8
+        order.quote_e8 += quote_e8
+        order.updated_ms = now_ms
+        fill = Fill(
+            order.symbol,
+            event.trade_id,
+            order.order_id,
+            order.client_order_id,
+            Side(order.side),
+            price_e8,
+            qty_e8,
+            quote_e8,
+            realised_e8,
+            fee_e8,
+            is_maker,
+            now_ms,
+        )
+        account.fills.append(fill)
+        self._add_income(account, order.symbol, "COMMISSION", -fee_e8, now_ms, str(event.trade_id))
+        if realised_e8:
+            self._add_income(
+                account, order.symbol, "REALIZED_PNL", realised_e8, now_ms, str(event.trade_id)
+            )
+        if order.open_qty_e8:
+            order.status = "PARTIALLY_FILLED"
+        else:
+            order.status = "FILLED"
+            account.close(order)
+        self.events.account_update(account, market, reason="ORDER", now_ms=now_ms)
+        self.events.order_update(
+            account, order, market.rules, execution="TRADE", now_ms=now_ms, fill=fill
+        )
+
+    def _pay_funding(self, now_ms: int) -> None:
+        for account in self.accounts.values():
+            for symbol, position in account.positions.items():
+                if not position.qty_e8:
+                    continue
+                owed_e24 = position.qty_e8 * self.markets[symbol].mark_e8 * self.funding_rate_e8
+                paid_e8 = -cut(owed_e24, E8**2)
+                account.wallet_e8 += paid_e8
+                account.updated_ms = now_ms
+                self._add_income(account, symbol, "FUNDING_FEE", paid_e8, now_ms, "")
+                self.events.account_update(
+                    account,
+                    None,
+                    reason="FUNDING_FEE",
+                    now_ms=now_ms,
+                    change_e8=paid_e8,
+                    symbol=symbol,
+                )
+
+    def _add_income(
+        self,
+        account: Account,
+        symbol: str,
+        kind: str,
+        amount_e8: int,
+        now_ms: int,
+        trade_id: str,
+    ) -> None:
+        self._last_transaction_id += 1
+        account.incomes.append(
+            Income(symbol, kind, amount_e8, now_ms, self._last_transaction_id, trade_id)
+        )
+
+    # Helpers.
+
+    def _open_account(self, name: str, wallet_e8: int) -> None:
+        if name in self.accounts:
+            return
+        config = self.config
+        self.accounts[name] = Account(
+            account_id=len(self.accounts) + 1,
+            name=name,
+            wallet_e8=wallet_e8,
+            rates=Rates(round(config.maker_fee_bps * 10_000), round(config.taker_fee_bps * 10_000)),
+            leverage_default=config.leverage,
+            order_limit=OrderLimit(
+                per_10_s=config.orders_per_10_s, per_minute=config.orders_per_minute
+            ),
+            deposited_e8=wallet_e8,
+        )
+
+    def _by_id(self, account_id: int) -> Account:
+        return next(a for a in self.accounts.values() if a.account_id == account_id)
+
+    def _funding_after(self, now_ms: int) -> int:
+        interval_ms = self.config.funding_interval_s * 1000
+        return (now_ms // interval_ms + 1) * interval_ms

@@ -1,0 +1,111 @@
+"""Rate limits: fixed windows for weight (per address) and orders (per account), bans, messages."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tools.venue.errors import ApiError
+
+MINUTE_MS: Final = 60_000
+TEN_SECONDS_MS: Final = 10_000
+
+
+class Window:
+    """A counter that starts again at each multiple of its length."""
+
+    __slots__ = ("_epoch", "_length_ms", "_used", "limit")
+
+    def __init__(self, length_ms: int, limit: int) -> None:
+        self.limit = limit
+        self._length_ms = length_ms
+        self._epoch = 0
+        self._used = 0
+
+    def used(self, now_ms: int) -> int:
+        """What is used of the window at hand."""
+        self._roll(now_ms)
+        return self._used
+
+    def add(self, now_ms: int, amount: int) -> int:
+        """Count, and tell the sum."""
+        self._roll(now_ms)
+        self._used += amount
+        return self._used
+
+    def ends_in_ms(self, now_ms: int) -> int:
+        """Time until the counter starts again."""
+        return self._length_ms - now_ms % self._length_ms
+
+    def _roll(self, now_ms: int) -> None:
+        epoch = now_ms // self._length_ms
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._used = 0
+
+
+class AddressLimit:
+    """Request weight of one address, and its ban when it goes on after refusals."""
+
+    def __init__(self, *, weight_per_minute: int, refusals_before_ban: int, ban_s: int) -> None:
+        self.weight = Window(MINUTE_MS, weight_per_minute)
+        self._refusals = Window(MINUTE_MS, refusals_before_ban)
+        self._ban_ms = ban_s * 1000
+        self._banned_until_ms = 0
+
+    def spend(self, address: str, now_ms: int, weight: int) -> None:
+        """Count a request.
+
+        Raises:
+            ApiError: -1003 with HTTP 429 above the limit, with HTTP 418 while banned.
+        """
+        if now_ms < self._banned_until_ms:
+            raise self._banned(address, now_ms)
+        if self.weight.add(now_ms, weight) <= self.weight.limit:
+            return
+        if self._refusals.add(now_ms, 1) > self._refusals.limit:
+            self._banned_until_ms = now_ms + self._ban_ms
+            raise self._banned(address, now_ms)
+        raise ApiError(
+            -1003,
+            f"Too many requests; current limit of IP({address}) is {self.weight.limit} requests "
+            "per minute. Please use the websocket for live updates to avoid polling the API.",
+            status=429,
+            retry_after_s=-(-self.weight.ends_in_ms(now_ms) // 1000),
+        )
+
+    def _banned(self, address: str, now_ms: int) -> ApiError:
+        return ApiError(
+            -1003,
+            f"Way too many requests; IP({address}) banned until {self._banned_until_ms}. "
+            "Please use the websocket for live updates to avoid bans.",
+            status=418,
+            retry_after_s=-(-(self._banned_until_ms - now_ms) // 1000),
+        )
+
+
+class OrderLimit:
+    """Orders of one account in ten seconds and in one minute."""
+
+    def __init__(self, *, per_10_s: int, per_minute: int) -> None:
+        self.ten_seconds = Window(TEN_SECONDS_MS, per_10_s)
+        self.minute = Window(MINUTE_MS, per_minute)
+
+    def spend(self, now_ms: int, *, ten_seconds: int, minute: int) -> None:
+        """Count orders before they are looked at.
+
+        Raises:
+            ApiError: -1015 with HTTP 429.
+        """
+        for window, amount, text in (
+            (self.ten_seconds, ten_seconds, "10 SECOND"),
+            (self.minute, minute, "MINUTE"),
+        ):
+            if window.used(now_ms) + amount > window.limit:
+                raise ApiError(
+                    -1015,
+                    f"Too many new orders; current limit is {window.limit} orders per {text}.",
+                    status=429,
+                    retry_after_s=-(-window.ends_in_ms(now_ms) // 1000),
+                )
+        self.ten_seconds.add(now_ms, ten_seconds)
+        self.minute.add(now_ms, minute)

@@ -1,0 +1,113 @@
+"""The REST server: authentication, limits and headers around the handlers."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from aiohttp import web
+
+from tools.venue.accounts import Account
+from tools.venue.auth import check_time, signed_part
+from tools.venue.errors import ApiError, refuse, wrong_path
+from tools.venue.exchange import Exchange
+from tools.venue.orders import OrderDesk
+from tools.venue.request import (
+    Endpoint,
+    Request,
+    Security,
+    spend_orders,
+    spend_weight,
+    weight_of,
+)
+from tools.venue.rest_market import MarketHandlers
+from tools.venue.rest_trade import AccountHandlers, TradeHandlers
+from tools.venue.truth import TruthHandlers
+
+
+class RestServer:
+    """Answers every path; those of the venue and, outside its name space, the simulator's own."""
+
+    def __init__(self, exchange: Exchange, desk: OrderDesk) -> None:
+        self._exchange = exchange
+        self._endpoints: dict[tuple[str, str], Endpoint] = {
+            **MarketHandlers(exchange).endpoints(),
+            **TradeHandlers(exchange, desk).endpoints(),
+            **AccountHandlers(exchange).endpoints(),
+        }
+        self._own = TruthHandlers(exchange).endpoints()
+
+    def application(self) -> web.Application:
+        """The aiohttp application with its one route."""
+        application = web.Application(client_max_size=1_048_576)
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        return application
+
+    async def _answer(self, http: web.Request) -> web.Response:
+        own = self._own.get((http.method, http.path))
+        if own is not None:
+            return _response(200, orjson.dumps(own(dict(http.query))), {})
+        body = (await http.read()).decode(errors="replace")
+        headers: dict[str, str] = {}
+        try:
+            status, payload = 200, self._handle(http, body, headers)
+        except ApiError as error:
+            status = error.status
+            payload = orjson.dumps({"code": error.code, "msg": error.text})
+            if error.retry_after_s:
+                headers["Retry-After"] = str(error.retry_after_s)
+        status, payload = await self._exchange.outlet.reply(http.path, status, payload)
+        return _response(status, payload, headers)
+
+    def _handle(self, http: web.Request, body: str, headers: dict[str, str]) -> bytes:
+        exchange = self._exchange
+        endpoint = self._endpoints.get((http.method, http.path))
+        if endpoint is None:
+            raise wrong_path(http.path, http.method)
+        query = http.rel_url.raw_query_string
+        # The query wins when both name a parameter.
+        params = dict(parse_qsl(body, keep_blank_values=True))
+        params.update(parse_qsl(query, keep_blank_values=True))
+        address = http.remote or "local"
+        try:
+            spend_weight(exchange, address, weight_of(endpoint, params))
+        finally:
+            used = exchange.address_limit(address).weight.used(exchange.clock_ms())
+            headers["X-MBX-USED-WEIGHT-1M"] = str(used)
+        account: Account | None = None
+        if endpoint.security is not Security.NONE:
+            api_key = http.headers.get("X-MBX-APIKEY", "")
+            account = self._authenticate(endpoint.security, api_key, query, body, params)
+            if endpoint.orders_per_minute:
+                try:
+                    spend_orders(exchange, account, endpoint)
+                finally:
+                    now_ms = exchange.clock_ms()
+                    limit = account.order_limit
+                    headers["X-MBX-ORDER-COUNT-10S"] = str(limit.ten_seconds.used(now_ms))
+                    headers["X-MBX-ORDER-COUNT-1M"] = str(limit.minute.used(now_ms))
+        result: Any = endpoint.handler(Request(params, account))
+        return result if isinstance(result, bytes) else orjson.dumps(result)
+
+    def _authenticate(
+        self, security: Security, api_key: str, query: str, body: str, params: dict[str, str]
+    ) -> Account:
+        key = self._exchange.key(api_key)
+        if security >= Security.SIGNED:
+            payload, signature = signed_part(query, body)
+            try:
+                key.check(payload, signature)
+            except ApiError:
+                self._exchange.note_violation("signature", api_key)
+                raise
+            check_time(params, self._exchange.clock_ms())
+        if security is Security.TRADE and not key.can_trade:
+            raise refuse(-2015)
+        return self._exchange.account_of(key)
+
+
+def _response(status: int, payload: bytes, headers: dict[str, str]) -> web.Response:
+    return web.Response(
+        body=payload, status=status, headers=headers, content_type="application/json"
+    )
