@@ -20,7 +20,7 @@ from hft.counters import RoleState
 from hft.errors import HftError
 from hft.records import FeedState, Flag, Kind, Mode
 from hft.roles.context import Context
-from hft.units import NS_PER_MS
+from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm import codec
 from hft.venues.binance_usdm.endpoints import Endpoints, Route
 from hft.venues.binance_usdm.market_session import MarketSession, SessionState
@@ -29,18 +29,21 @@ from hft.venues.binance_usdm.rest import RestClient
 STALE_CHECK_NS: Final = 50 * NS_PER_MS
 SNAPSHOTS_AT_ONCE_MAX: Final = 2
 """A snapshot costs 20 of the address's 2,400 weight a minute: many at once would starve orders."""
+REFRESH_NS: Final = 10 * NS_PER_S
+"""A living book that has become thin is refreshed at most this often."""
 SNAPSHOT_RETRY_S: Final = 0.5
 
 
 class _Instrument:
     """What the feed keeps of one instrument."""
 
-    __slots__ = ("book", "is_fetching", "recv_ns", "state", "symbol")
+    __slots__ = ("book", "is_fetching", "recv_ns", "refreshed_ns", "state", "symbol")
 
     def __init__(self, instrument_id: int, symbol: str) -> None:
         self.symbol = symbol
         self.book = Book(instrument_id)
         self.recv_ns = 0
+        self.refreshed_ns = 0
         self.state = FeedState.SYNCING
         self.is_fetching = False
 
@@ -344,6 +347,11 @@ class Feed:
             if instrument.state == FeedState.LIVE and now_ns - instrument.recv_ns > stale_ns:
                 self._page.count(counters.STALE.id)
                 self._set_state(instrument_id, instrument, FeedState.STALE, now_ns)
+            elif instrument.book.is_thin and now_ns - instrument.refreshed_ns > REFRESH_NS:
+                # The price has left what the snapshot showed: a new one, beside the living book.
+                instrument.refreshed_ns = now_ns
+                instrument.book.begin_refresh()
+                self._fetch_snapshot(instrument_id, instrument)
         if self._staged:
             self._market.publish()
             self._page.count(counters.RECORDS.id, self._staged)

@@ -721,7 +721,7 @@ typedef struct {
     uint16_t reserved_1;  /* zero */
     int64_t pending_price_e8;  /* price of an unanswered amend, 1e-8 */
     int64_t pending_qty_e8;  /* quantity of an unanswered amend, 1e-8 */
-    int64_t traded_qty_e8;  /* sum of the trades seen; less than cum_qty_e8: some are missing */
+    int64_t traded_qty_e8;  /* sum of the trades seen, 1e-8; less than cum_qty_e8: some miss */
     uint64_t reserved[2];  /* zero */
 } hft_order;
 _Static_assert(sizeof(hft_order) == 192, "order");

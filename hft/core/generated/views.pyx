@@ -3043,7 +3043,7 @@ cdef class Order(RecordView):
 
     @property
     def traded_qty_e8(self):
-        """sum of the trades seen; less than cum_qty_e8: some are missing"""
+        """sum of the trades seen, 1e-8; less than cum_qty_e8: some miss"""
         return (<hft_order *> self.data).traded_qty_e8
 
     @traded_qty_e8.setter
