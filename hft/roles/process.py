@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import ipc
 import pinning
@@ -15,7 +16,9 @@ from hft.config import Plan, ProcessPlan
 from hft.errors import EXIT_UNREACHABLE, HftError, UnreachableError, UsageError
 from hft.roles.context import Context, Role, load_plan
 from hft.roles.runner import LoopRunner, Stopper, run_loop
+from hft.units import NS_PER_MS
 
+PARK_NS: Final = 20 * NS_PER_MS
 SOCKET_ROLES = frozenset({"feed", "execution", "account"})
 
 
@@ -110,8 +113,16 @@ def _run_plain(
     process: ProcessPlan, roles: list[Role], contexts: list[Context], stopper: Stopper
 ) -> int:
     parker = ipc.Parker(contexts[0].bells_segment(), process.bell, _readers(contexts))
-    wait = ipc.WAIT_STRATEGIES[process.wait](parker)
-    return run_loop(roles, contexts, wait, stopper)
+    return run_loop(roles, contexts, _wait_strategy(process.wait, parker), stopper)
+
+
+def _wait_strategy(name: str, parker: ipc.Parker) -> ipc.BusySpin | ipc.SpinThenPark | ipc.Park:
+    """The plan's strategy; who sleeps still turns often enough to renew a permit."""
+    if name == "busy_spin":
+        return ipc.BusySpin(parker)
+    if name == "spin_then_park":
+        return ipc.SpinThenPark(parker, park_ns=PARK_NS)
+    return ipc.Park(parker, park_ns=PARK_NS)
 
 
 def _readers(contexts: list[Context]) -> list[ipc.RingReader]:

@@ -114,6 +114,7 @@ class StrategyEngine:
         self._desk_of_strategy: dict[tuple[int, int], _Desk] = {}
         self._order_ids: dict[int, OrderIdMaker] = {}
         self._timer_ns = 0
+        self._lost = 0
         self._is_stopping = False
         self._is_settled = False
         self._risk = context.page_of("risk")
@@ -216,7 +217,7 @@ class StrategyEngine:
             self._call(desk, "on_execution", now_ns, record)
             desk.note_cause(graph.RingId.EXECUTIONS, record)
         if executions.lapped:
-            self._page.count(counters.LAPPED.id, executions.lost)
+            self._note_lapped()
             self._is_settled = False
         return count
 
@@ -235,7 +236,7 @@ class StrategyEngine:
                 desk.targets.on_refusal(decision, now_ns)
                 self._call(desk, "on_refusal", now_ns, decision)
         if decisions.lapped:
-            self._page.count(counters.LAPPED.id, decisions.lost)
+            self._note_lapped()
             self._is_settled = False
         return count
 
@@ -263,9 +264,14 @@ class StrategyEngine:
                     self._call(desk, "on_feed_status", now_ns, self._status)
                     desk.note_cause(graph.RingId.MARKET, header)
         if market.lapped:
-            self._page.count(counters.LAPPED.id, market.lost)
+            self._note_lapped()
             self._reload_tops()
         return count
+
+    def _note_lapped(self) -> None:
+        lost = self._market.lost + self._decisions.lost + self._executions.lost
+        self._page.count(counters.LAPPED.id, lost - self._lost)
+        self._lost = lost
 
     def _reload_tops(self) -> None:
         """After being lapped the cells have what the ring no longer tells."""
