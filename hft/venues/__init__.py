@@ -1,0 +1,1 @@
+"""The venues: protocols in both directions, no decisions."""

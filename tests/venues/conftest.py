@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -57,13 +56,6 @@ def run() -> Callable[[Coroutine[Any, Any, Result]], Result]:
     return runner
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def endpoints_of(port: int) -> Endpoints:
     return Endpoints.from_config(
         VenueConfig(
@@ -92,6 +84,8 @@ class Peer(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == WSMsgType.CLOSE:
             transport.disconnect()
+        elif frame.msg_type == WSMsgType.PING:
+            self.venue.on_ping(self, frame.get_payload_as_bytes())
         elif frame.msg_type == WSMsgType.TEXT:
             text = frame.get_payload_as_utf8_text()
             self.received.append(text)
@@ -122,6 +116,7 @@ class FakeVenue:
         self.peers: list[Peer] = []
         self.on_peer: Callable[[Peer], None] = lambda peer: None
         self.on_text: Callable[[Peer, str], None] = lambda peer, text: None
+        self.on_ping: Callable[[Peer, bytes], None] = lambda peer, payload: None
         self.refuse_with = 0
         self.attempts = 0
         self.port = 1  # until it serves
@@ -138,8 +133,12 @@ class FakeVenue:
         return Peer(self, request.path.decode())
 
     @asynccontextmanager
-    async def serving(self, port: int = 0) -> AsyncIterator[FakeVenue]:
-        server = await ws_create_server(self._accept, "127.0.0.1", port)
+    async def serving(
+        self, port: int = 0, *, answers_pings: bool = True
+    ) -> AsyncIterator[FakeVenue]:
+        server = await ws_create_server(
+            self._accept, "127.0.0.1", port, enable_auto_pong=answers_pings
+        )
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

@@ -1,0 +1,322 @@
+"""Orders as the text that leaves: WebSocket API requests and REST parameters.
+
+One encoder for each instrument. Everything that does not change between two orders is prepared
+at start, prices and quantities are written with exactly the instrument's decimals, and nothing is
+kept from one call to the next, so that the path can be rehearsed as often as one likes.
+
+What is always said, because the venue's defaults differ between entry points: the self-trade
+prevention mode (``EXPIRE_MAKER``) and the response type. ACK for orders that may rest: it comes as
+soon as the order is accepted. RESULT for orders that end at once (IOC, FOK, MARKET): it tells the
+final state and the executed quantity even while the user stream is silent. Prices of fills are in
+neither since 2026-07-14 (Binance USD-M API, new order and WebSocket API order.place).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple, Protocol
+
+from hft.core.decimals import format_e8_bytes
+from hft.errors import PrecisionError, UsageError
+from hft.records import OrderType, Side, Tif
+from hft.units import format_e8
+from hft.venues.binance_usdm.signing import Credentials
+
+Parameters = tuple[tuple[str, str], ...]
+SELF_TRADE_PREVENTION: Final = "EXPIRE_MAKER"
+
+_CLIENT_ORDER_ID: Final = re.compile(r"h[0-9a-f]{16}")
+_SIDES: Final[dict[int, str]] = {Side.BUY: "BUY", Side.SELL: "SELL"}
+_KINDS: Final = (
+    (OrderType.MARKET, Tif.UNKNOWN, False),
+    (OrderType.LIMIT, Tif.GTC, False),
+    (OrderType.LIMIT, Tif.GTC, True),
+    (OrderType.LIMIT, Tif.IOC, False),
+    (OrderType.LIMIT, Tif.FOK, False),
+)
+"""Type, time in force, post-only: the orders that can be written."""
+
+# Marks of the changing values in a prepared text; "%.0b" takes a value and writes nothing.
+_ID: Final = "h%016x"
+_DECIMAL: Final = "%b"
+_NOTHING: Final = "%.0b"
+_MARKS: Final = (_ID, _DECIMAL, _NOTHING)
+
+
+def client_order_id(order_id: int) -> str:
+    """Our order id as the venue's client order id: ``h`` and 16 hexadecimal digits."""
+    return f"h{order_id:016x}"
+
+
+def parse_client_order_id(text: str) -> int | None:
+    """Our order id from a client order id; None: somebody else's order."""
+    return int(text[1:], 16) if _CLIENT_ORDER_ID.fullmatch(text) else None
+
+
+class Precision(Protocol):
+    """What the encoder needs of an instrument: the record's view and ``SymbolInfo`` both do."""
+
+    @property
+    def symbol(self) -> bytes | str:
+        """The venue's symbol."""
+        ...
+
+    @property
+    def price_places(self) -> int:
+        """Decimals of a price on the wire."""
+        ...
+
+    @property
+    def qty_places(self) -> int:
+        """Decimals of a quantity on the wire."""
+        ...
+
+
+def _decimal(value_e8: int, places: int) -> bytes:
+    """A positive value with exactly ``places`` decimals."""
+    if value_e8 <= 0:
+        raise PrecisionError(text=format_e8(value_e8), why="is not above zero")
+    return format_e8_bytes(value_e8, places)
+
+
+class _Prepared(NamedTuple):
+    """A request with marks where values go."""
+
+    json: bytes
+    """Takes request id, client order id, price, quantity, timestamp, signature."""
+    signed: bytes
+    """What the signature covers: takes client order id, price, quantity, timestamp."""
+
+
+class OrderTextEncoder:
+    """Order requests of one instrument.
+
+    With HMAC keys every request carries the API key and a signature; with Ed25519 keys the
+    connection is logged on once and requests carry neither.
+    """
+
+    __slots__ = (
+        "_amends",
+        "_api_key",
+        "_cancel",
+        "_is_signed",
+        "_places",
+        "_price_places",
+        "_qty_places",
+        "_query",
+        "_recv_window_ms",
+        "_sign",
+        "symbol",
+    )
+
+    def __init__(
+        self, instrument: Precision, credentials: Credentials, recv_window_ms: int
+    ) -> None:
+        symbol = instrument.symbol
+        self.symbol: Final = symbol.decode() if isinstance(symbol, bytes) else symbol
+        self._api_key = credentials.api_key
+        self._sign = credentials.signer.sign
+        self._is_signed = credentials.key_type == "hmac"
+        self._recv_window_ms = recv_window_ms
+        self._price_places = instrument.price_places
+        self._qty_places = instrument.qty_places
+        self._places: dict[tuple[int, int, int, int, int], _Prepared] = {
+            (side, order_type, tif, post_only, reduce_only): self._prepare(
+                "order.place",
+                {
+                    **dict(_static_fields(side, order_type, tif, post_only, reduce_only)),
+                    "newClientOrderId": _ID,
+                    "price": _DECIMAL if order_type is OrderType.LIMIT else _NOTHING,
+                    "quantity": _DECIMAL,
+                },
+            )
+            for side in _SIDES
+            for order_type, tif, post_only in _KINDS
+            for reduce_only in (False, True)
+        }
+        self._amends = {
+            side: self._prepare(
+                "order.modify",
+                {"side": word, "origClientOrderId": _ID, "price": _DECIMAL, "quantity": _DECIMAL},
+            )
+            for side, word in _SIDES.items()
+        }
+        reference = {"origClientOrderId": _ID, "price": _NOTHING, "quantity": _NOTHING}
+        self._cancel = self._prepare("order.cancel", reference)
+        self._query = self._prepare("order.status", reference)
+
+    def place(
+        self,
+        request_id: int,
+        order_id: int,
+        *,
+        side: int,
+        order_type: int,
+        tif: int,
+        is_post_only: int,
+        is_reduce_only: int,
+        price_e8: int,
+        qty_e8: int,
+        timestamp_ms: int,
+    ) -> bytes:
+        """``order.place``. The price of a market order is ignored.
+
+        Args:
+            request_id: echoed in the reply.
+            order_id: ours; becomes the client order id.
+            side: ``Side``.
+            order_type: ``OrderType``.
+            tif: ``Tif``; a market order has none.
+            is_post_only: reject rather than take; good-till-cancelled orders only.
+            is_reduce_only: may only shrink the position.
+            price_e8: limit price, 1e-8.
+            qty_e8: quantity, 1e-8.
+            timestamp_ms: wall clock of the venue.
+
+        Raises:
+            UsageError: no such kind of order.
+            PrecisionError: price or quantity has more decimals than the instrument.
+        """
+        prepared = self._places.get((side, order_type, tif, is_post_only, is_reduce_only))
+        if prepared is None:
+            raise _no_such_order(side, order_type, tif, is_post_only)
+        price = _decimal(price_e8, self._price_places) if order_type == OrderType.LIMIT else b""
+        qty = _decimal(qty_e8, self._qty_places)
+        return self._text(prepared, request_id, order_id, price, qty, timestamp_ms)
+
+    def amend(
+        self,
+        request_id: int,
+        order_id: int,
+        *,
+        side: int,
+        price_e8: int,
+        qty_e8: int,
+        timestamp_ms: int,
+    ) -> bytes:
+        """``order.modify``: new price and new *total* quantity. Raises as ``place``."""
+        prepared = self._amends.get(side)
+        if prepared is None:
+            raise _no_such_order(side, OrderType.LIMIT, Tif.GTC, False)
+        return self._text(
+            prepared,
+            request_id,
+            order_id,
+            _decimal(price_e8, self._price_places),
+            _decimal(qty_e8, self._qty_places),
+            timestamp_ms,
+        )
+
+    def cancel(self, request_id: int, order_id: int, *, timestamp_ms: int) -> bytes:
+        """``order.cancel`` by client order id."""
+        return self._text(self._cancel, request_id, order_id, b"", b"", timestamp_ms)
+
+    def query(self, request_id: int, order_id: int, *, timestamp_ms: int) -> bytes:
+        """``order.status`` by client order id."""
+        return self._text(self._query, request_id, order_id, b"", b"", timestamp_ms)
+
+    def place_parameters(
+        self,
+        order_id: int,
+        *,
+        side: int,
+        order_type: int,
+        tif: int,
+        is_post_only: int,
+        is_reduce_only: int,
+        price_e8: int,
+        qty_e8: int,
+    ) -> Parameters:
+        """Parameters of ``POST /fapi/v1/order``, time and signature excepted. As ``place``."""
+        if (side, order_type, tif, is_post_only, is_reduce_only) not in self._places:
+            raise _no_such_order(side, order_type, tif, is_post_only)
+        is_limit = order_type == OrderType.LIMIT
+        price = (("price", _decimal(price_e8, self._price_places).decode()),) if is_limit else ()
+        return (
+            ("symbol", self.symbol),
+            *_static_fields(side, order_type, tif, bool(is_post_only), bool(is_reduce_only)),
+            ("newClientOrderId", client_order_id(order_id)),
+            ("quantity", _decimal(qty_e8, self._qty_places).decode()),
+            *price,
+        )
+
+    def amend_parameters(
+        self, order_id: int, *, side: int, price_e8: int, qty_e8: int
+    ) -> Parameters:
+        """Parameters of ``PUT /fapi/v1/order``, time and signature excepted. As ``amend``."""
+        word = _SIDES.get(side)
+        if word is None:
+            raise _no_such_order(side, OrderType.LIMIT, Tif.GTC, False)
+        return (
+            ("symbol", self.symbol),
+            ("side", word),
+            ("origClientOrderId", client_order_id(order_id)),
+            ("quantity", _decimal(qty_e8, self._qty_places).decode()),
+            ("price", _decimal(price_e8, self._price_places).decode()),
+        )
+
+    def _text(
+        self,
+        prepared: _Prepared,
+        request_id: int,
+        order_id: int,
+        price: bytes,
+        qty: bytes,
+        timestamp_ms: int,
+    ) -> bytes:
+        signature = b""
+        if self._is_signed:
+            covered = prepared.signed % (order_id, price, qty, timestamp_ms)
+            signature = self._sign(covered).encode()
+        return prepared.json % (request_id, order_id, price, qty, timestamp_ms, signature)
+
+    def _prepare(self, method: str, fields: dict[str, str]) -> _Prepared:
+        """``fields`` in the order in which the values come, with marks for those that change."""
+        marks = {name: mark for name, mark in fields.items() if mark in _MARKS}
+        static = {"symbol": self.symbol}
+        if self._is_signed:
+            static["apiKey"] = self._api_key
+        static |= {name: word for name, word in fields.items() if name not in marks}
+        # "%%" is how a per cent sign is written beside marks.
+        words = {name: word.replace("%", "%%") for name, word in static.items()}
+        json = "".join(f'"{name}":"{word}",' for name, word in words.items())
+        for name, mark in marks.items():
+            json += mark if mark == _NOTHING else f'"{name}":"{mark}",'
+        json += f'"recvWindow":{self._recv_window_ms},"timestamp":%d'
+        json += ',"signature":"%b"' if self._is_signed else _NOTHING
+        # Sorted by name, as the WebSocket API wants it. The values that change, client order id
+        # (new… or orig…), price, quantity and timestamp, come in just this order; those that this
+        # request does not have are taken, and not written, after the client order id.
+        skipped = "".join(mark for mark in marks.values() if mark == _NOTHING)
+        words |= {name: mark for name, mark in marks.items() if mark == _DECIMAL}
+        words |= {name: mark + skipped for name, mark in marks.items() if mark == _ID}
+        words |= {"recvWindow": str(self._recv_window_ms), "timestamp": "%d"}
+        signed = "&".join(f"{name}={words[name]}" for name in sorted(words))
+        return _Prepared(
+            json=f'{{"id":%d,"method":"{method}","params":{{{json}}}}}'.encode(),
+            signed=signed.encode(),
+        )
+
+
+def _static_fields(
+    side: int, order_type: int, tif: int, is_post_only: bool, is_reduce_only: bool
+) -> Parameters:
+    """The words of an order that are the same for every order of its kind."""
+    is_limit = order_type == OrderType.LIMIT
+    may_rest = is_limit and tif == Tif.GTC
+    tif_word = "GTX" if is_post_only else Tif(tif).name
+    return (
+        ("side", _SIDES[side]),
+        ("type", OrderType(order_type).name),
+        *((("timeInForce", tif_word),) if is_limit else ()),
+        *((("reduceOnly", "true"),) if is_reduce_only else ()),
+        ("newOrderRespType", "ACK" if may_rest else "RESULT"),
+        ("selfTradePreventionMode", SELF_TRADE_PREVENTION),
+    )
+
+
+def _no_such_order(side: int, order_type: int, tif: int, is_post_only: int) -> UsageError:
+    return UsageError(
+        f"no such order: side {side}, type {order_type}, tif {tif}, post-only {bool(is_post_only)}",
+        remedy="limit orders have GTC, IOC or FOK, post-only only GTC; market orders have no tif",
+    )

@@ -1,0 +1,374 @@
+"""HTTP to the venue: signing, limits, bans, and the difference between "no" and "nobody knows".
+
+One answer decides what may be concluded. A refusal with a code did not happen. A request that
+left and was never answered may have happened: for anything that changes state this is
+``UnknownOutcomeError``, never a silent retry. A request that never left is ``UnreachableError``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from hft.errors import HftError, UsageError, VenueError
+from hft.units import NS_PER_MS, NS_PER_S
+from hft.venues.binance_usdm.endpoints import Endpoints, host_port, unreachable
+from hft.venues.binance_usdm.errors import (
+    NO_CODE,
+    BannedError,
+    RateLimitedError,
+    UnknownOutcomeError,
+    banned_until_ms,
+    classify,
+)
+from hft.venues.binance_usdm.signing import Credentials
+
+CONNECT_S: Final = 3.0
+KEEPALIVE_S: Final = 15.0
+"""Idle connections are dropped before the venue drops them: a request on a dying one is unknown."""
+RETRY_AFTER_S: Final = 10.0
+"""Pause after a 429 that does not say how long."""
+BAN_S: Final = 120.0
+"""The shortest ban, for a 418 that does not say until when."""
+WEIGHT_WINDOW_NS: Final = 60 * NS_PER_S
+ORDER_WINDOW_NS: Final = 10 * NS_PER_S
+TOO_MANY_ORDERS: Final = -1015
+_SAFE: Final = "-_.~"
+
+
+class WindowCounter:
+    """A count of the venue's within fixed windows of its clock.
+
+    The venue's figure replaces ours only when it is plausible: order endpoints send -1, and
+    answers overtake one another.
+    """
+
+    __slots__ = ("_count", "_window", "_window_ns")
+
+    def __init__(self, window_ns: int) -> None:
+        self._window_ns = window_ns
+        self._window = 0
+        self._count = 0
+
+    def add(self, amount: int, venue_ns: int) -> None:
+        """Count what is sent."""
+        self._count = self.read(venue_ns) + amount
+
+    def observe(self, count: int, venue_ns: int) -> None:
+        """Take the venue's figure."""
+        if count >= 0:
+            self._count = max(self.read(venue_ns), count)
+
+    def read(self, venue_ns: int) -> int:
+        """The count in the window of ``venue_ns``."""
+        window = venue_ns // self._window_ns
+        if window != self._window:
+            self._window = window
+            self._count = 0
+        return self._count
+
+
+class _WireError(msgspec.Struct):
+    code: int | str = NO_CODE
+    msg: str = ""
+
+
+_ERROR: Final = msgspec.json.Decoder(_WireError)
+
+
+class RestTransport:
+    """Requests to one venue. Made anywhere, used from one loop, closed with ``close``."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        credentials: Credentials | None = None,
+        *,
+        recv_window_ms: int = 1_000,
+        clock_offset_ns: int = 0,
+        weight_budget: int = 0,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Nothing is opened before the first request.
+
+        Args:
+            endpoints: where the venue is.
+            credentials: None for public data only.
+            recv_window_ms: how long a signed request stays acceptable to the venue.
+            clock_offset_ns: the venue's wall clock minus ours.
+            weight_budget: share of this client in the address's request weight a minute;
+                0: no guard of our own.
+            wall_ns: wall clock.
+        """
+        self._endpoints = endpoints
+        self._credentials = credentials
+        self._recv_window_ms = recv_window_ms
+        self._weight_budget = weight_budget
+        self._wall_ns = wall_ns
+        self._session: aiohttp.ClientSession | None = None
+        self._weight = WindowCounter(WEIGHT_WINDOW_NS)
+        self._own_weight = WindowCounter(WEIGHT_WINDOW_NS)
+        self._orders_10s = WindowCounter(ORDER_WINDOW_NS)
+        self._orders_1m = WindowCounter(WEIGHT_WINDOW_NS)
+        self.clock_offset_ns = clock_offset_ns
+        """The venue's wall clock minus ours; ``measure_clock_offset`` sets it."""
+        self.banned_until_ns = 0
+        """Venue wall clock; nothing at all is sent before."""
+        self.paused_until_ns = 0
+        """Venue wall clock; after a 429 only essential requests are sent before."""
+
+    # -- what is known of limits and time ---------------------------------------------------------
+
+    @property
+    def venue_ns(self) -> int:
+        """The venue's wall clock, as far as we know it."""
+        return self._wall_ns() + self.clock_offset_ns
+
+    @property
+    def used_weight(self) -> int:
+        """Request weight of the whole address in this minute, all processes together."""
+        return self._weight.read(self.venue_ns)
+
+    @property
+    def own_weight(self) -> int:
+        """Request weight that this client used in this minute."""
+        return self._own_weight.read(self.venue_ns)
+
+    @property
+    def order_count_10s(self) -> int:
+        """Orders of the account in this window of ten seconds."""
+        return self._orders_10s.read(self.venue_ns)
+
+    @property
+    def order_count_1m(self) -> int:
+        """Orders of the account in this minute."""
+        return self._orders_1m.read(self.venue_ns)
+
+    def note_ban(self, until_ns: int) -> None:
+        """Another connection of this address was told of a ban."""
+        self.banned_until_ns = max(self.banned_until_ns, until_ns)
+
+    def note_pause(self, until_ns: int) -> None:
+        """Another connection of this address was told to slow down."""
+        self.paused_until_ns = max(self.paused_until_ns, until_ns)
+
+    async def close(self) -> None:
+        """Close all connections; the next request would open new ones."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    # -- the one request --------------------------------------------------------------------------
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        params: Sequence[tuple[str, str]] = (),
+        *,
+        signed: bool = False,
+        keyed: bool = False,
+        essential: bool = False,
+        weight: int = 1,
+        timeout_s: float = 3.0,
+    ) -> bytes:
+        """Send one request, return the body of a 200.
+
+        Args:
+            method: GET, POST, PUT or DELETE.
+            path: as in ``/fapi/v1/order``.
+            params: in order; values are percent-encoded here.
+            signed: adds timestamp, receive window and signature.
+            keyed: adds the API key without a signature (listen keys).
+            essential: also sent during a 429's pause and beyond the weight budget (cancels).
+            weight: what the request costs.
+            timeout_s: for the answer, once connected.
+
+        Raises:
+            VenueError: refused with a code; certainly not executed.
+            RateLimitedError: 429, or our own guard: nothing was executed.
+            BannedError: 418, or an earlier ban that has not ended: nothing was executed.
+            UnknownOutcomeError: a state-changing request left, and its outcome is not known.
+            UnreachableError: it never left; or a GET got no answer.
+            UsageError: it needs credentials and there are none.
+        """
+        self._guard(weight, essential=essential)
+        url = f"{self._endpoints.rest}{path}"
+        query = self._query(params, signed=signed)
+        headers = self._headers() if signed or keyed else {}
+        now_ns = self.venue_ns
+        self._weight.add(weight, now_ns)
+        self._own_weight.add(weight, now_ns)
+        target = URL(f"{url}?{query}" if query else url, encoded=True)
+        timeout = aiohttp.ClientTimeout(
+            total=CONNECT_S + timeout_s, connect=CONNECT_S, sock_read=timeout_s
+        )
+        try:
+            async with self._open_session().request(
+                method, target, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                body = await response.read()
+                status, answer = response.status, response.headers
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise unreachable(url, error) from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unanswered(method, url, error, timeout_s) from None
+        self._read_limits(answer)
+        if status == 200 and not _is_page(body):
+            return body
+        raise self._refusal(method, path, status, body, answer)
+
+    async def measure_clock_offset(self, samples: int = 5) -> tuple[int, int]:
+        """Offset of the venue's wall clock against ours, and the bound of its error, in ns.
+
+        The sample with the shortest round trip counts; ``clock_offset_ns`` is set to it.
+        """
+        best: tuple[int, int] | None = None
+        for _ in range(samples):
+            sent_ns, sent_mono_ns = self._wall_ns(), time.monotonic_ns()
+            body = await self.request("GET", "/fapi/v1/time", essential=True)
+            round_trip_ns = time.monotonic_ns() - sent_mono_ns
+            # The venue cuts its clock to whole milliseconds: half of one is the better guess.
+            server_ns = server_time_ms(body) * NS_PER_MS + NS_PER_MS // 2
+            offset_ns = server_ns - (sent_ns + round_trip_ns // 2)
+            if best is None or round_trip_ns < best[1]:
+                best = offset_ns, round_trip_ns
+        assert best is not None
+        self.clock_offset_ns = best[0]
+        return best[0], best[1] // 2 + NS_PER_MS // 2
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def _guard(self, weight: int, *, essential: bool) -> None:
+        """Refuse what the venue would refuse, before it counts against us."""
+        now_ns = self.venue_ns
+        if now_ns < self.banned_until_ns:
+            raise BannedError(
+                code=-1003, text="the address is banned", until_ns=self.banned_until_ns
+            )
+        if essential:
+            return
+        if now_ns < self.paused_until_ns:
+            raise RateLimitedError(
+                code=-1003,
+                text="the venue asked for a pause",
+                status=429,
+                retry_after_s=(self.paused_until_ns - now_ns) / NS_PER_S,
+            )
+        if self._weight_budget and self._own_weight.read(now_ns) + weight > self._weight_budget:
+            left_ns = WEIGHT_WINDOW_NS - now_ns % WEIGHT_WINDOW_NS
+            raise RateLimitedError(
+                code=-1003,
+                text=f"this client's share of {self._weight_budget} weight a minute is used up",
+                status=429,
+                retry_after_s=left_ns / NS_PER_S,
+            )
+
+    def _query(self, params: Sequence[tuple[str, str]], *, signed: bool) -> str:
+        """Encoded first, then signed: the signature covers exactly the bytes that are sent."""
+        pairs = [f"{name}={quote(value, safe=_SAFE)}" for name, value in params]
+        if not signed:
+            return "&".join(pairs)
+        pairs.append(f"recvWindow={self._recv_window_ms}")
+        pairs.append(f"timestamp={self.venue_ns // NS_PER_MS}")
+        query = "&".join(pairs)
+        signature = self._key().signer.sign(query.encode())
+        return f"{query}&signature={quote(signature, safe=_SAFE)}"
+
+    def _headers(self) -> dict[str, str]:
+        return {"X-MBX-APIKEY": self._key().api_key}
+
+    def _key(self) -> Credentials:
+        if self._credentials is None:
+            raise UsageError(
+                "this request needs an API key and none is configured",
+                remedy="set venue.key_file in the configuration",
+            )
+        return self._credentials
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(keepalive_timeout=KEEPALIVE_S, limit=16)
+            self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
+        return self._session
+
+    def _unanswered(
+        self, method: str, url: str, error: BaseException, timeout_s: float
+    ) -> Exception:
+        text = str(error) or type(error).__name__
+        if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+            text = f"no answer within {timeout_s:g} s"
+        if method == "GET":
+            return unreachable(url, text)
+        return UnknownOutcomeError(f"{method} {url.rpartition('/')[2]}: {host_port(url)}: {text}")
+
+    def _read_limits(self, headers: Mapping[str, str]) -> None:
+        now_ns = self.venue_ns
+        for name, counter in (
+            ("X-MBX-USED-WEIGHT-1M", self._weight),
+            ("X-MBX-ORDER-COUNT-10S", self._orders_10s),
+            ("X-MBX-ORDER-COUNT-1M", self._orders_1m),
+        ):
+            text = headers.get(name, "")
+            if text.isdigit():
+                counter.observe(int(text), now_ns)
+
+    def _refusal(
+        self, method: str, path: str, status: int, body: bytes, headers: Mapping[str, str]
+    ) -> HftError:
+        """What an answer other than a clean 200 means."""
+        code, text = _error_of(body, status)
+        now_ns = self.venue_ns
+        retry_after = headers.get("Retry-After", "")
+        retry_after_s = float(retry_after) if retry_after.isdigit() else 0.0
+        if status == 418:
+            until_ns = banned_until_ms(text) * NS_PER_MS
+            if not until_ns:
+                until_ns = now_ns + int((retry_after_s or BAN_S) * NS_PER_S)
+            self.note_ban(until_ns)
+            return BannedError(code=code, text=text, until_ns=until_ns)
+        if status in (403, 429):
+            wait_s = retry_after_s or RETRY_AFTER_S
+            if code != TOO_MANY_ORDERS:
+                # A limit on orders does not concern queries and cancels.
+                self.note_pause(now_ns + int(wait_s * NS_PER_S))
+            return RateLimitedError(code=code, text=text, status=status, retry_after_s=wait_s)
+        if method != "GET" and not classify(code, status, text).is_definite:
+            return UnknownOutcomeError(
+                f'{method} {path}: HTTP {status}, {code} "{text}"', code=code, status=status
+            )
+        return VenueError(code=code, text=text, status=status)
+
+
+def server_time_ms(body: bytes) -> int:
+    """The moment in an answer of ``/fapi/v1/time``."""
+    try:
+        return msgspec.json.decode(body, type=dict[str, int])["serverTime"]
+    except (msgspec.DecodeError, KeyError):
+        raise VenueError(
+            code=NO_CODE,
+            text=f"not a server time: {body[:80].decode(errors='replace')}",
+            remedy="check venue.rest_url",
+        ) from None
+
+
+def _is_page(body: bytes) -> bool:
+    """Unknown paths of the venue's sites answer 200 with an HTML page."""
+    return body[:15].lstrip().lower().startswith((b"<!doctype", b"<html"))
+
+
+def _error_of(body: bytes, status: int) -> tuple[int, str]:
+    """Code and text of an error answer; a gateway's own answers are HTML or empty."""
+    try:
+        wire = _ERROR.decode(body)
+        return int(wire.code), wire.msg
+    except (msgspec.DecodeError, ValueError):
+        text = body[:160].decode(errors="replace").strip()
+        return NO_CODE, text or f"HTTP {status} without a body"
