@@ -74,6 +74,8 @@ class FeedConfig(_Section, frozen=True):
     """An instrument without market data for so long is stale."""
     trades: bool = True
     mark_price: bool = True
+    weight_share: Share = 0.25
+    """Share of the address's request weight that the feed may use: snapshots."""
 
 
 class RiskLimits(_Section, frozen=True):
@@ -127,6 +129,8 @@ class AccountConfig(_Section, frozen=True):
     """``[account]``."""
 
     reconcile_s: Annotated[float, Meta(gt=0)] = 5.0
+    weight_share: Share = 0.15
+    """Share of the address's request weight that the account may use."""
     settle_ms: Positive = 1_500
     """A difference younger than this may still be on its way and is looked at again."""
 

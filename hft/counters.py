@@ -29,12 +29,10 @@ class CounterSpec(NamedTuple):
     meaning: str
 
 
-TURNS: Final = CounterSpec(0, "turns", "duty cycles")
 WORK: Final = CounterSpec(1, "work", "work items done")
 BACK_PRESSURE: Final = CounterSpec(2, "back_pressure", "turns in which an output ring was full")
 LAPPED: Final = CounterSpec(3, "lapped", "records lost because this reader was too slow")
 COMMANDS: Final = CounterSpec(4, "commands", "commands carried out")
-PARKS: Final = CounterSpec(5, "parks", "times the process went to sleep")
 COMMANDS_DROPPED: Final = CounterSpec(6, "commands_dropped", "commands that came too late")
 
 FRAMES: Final = CounterSpec(10, "frames", "market frames read")
@@ -98,9 +96,7 @@ PERMIT_STATE: Final = GaugeSpec(0, "trading_state", "TradingState that risk gran
 OPEN_ORDERS: Final = GaugeSpec(1, "open_orders", "orders that are not terminal")
 UNKNOWN_ORDERS: Final = GaugeSpec(2, "unknown_orders", "orders in state UNRESOLVED")
 USED_WEIGHT: Final = GaugeSpec(3, "used_weight", "request weight used in the current minute")
-WEIGHT_LIMIT: Final = GaugeSpec(4, "weight_limit", "request weight allowed a minute")
 ORDERS_10S: Final = GaugeSpec(5, "orders_10s", "orders sent in the last 10 s")
-ORDERS_10S_LIMIT: Final = GaugeSpec(6, "orders_10s_limit", "orders allowed in 10 s")
 CLOCK_OFFSET_NS: Final = GaugeSpec(7, "clock_offset_ns", "venue clock minus ours, ns")
 ROUND_TRIP_NS: Final = GaugeSpec(8, "round_trip_ns", "last order round trip, ns")
 SESSION_UP: Final = GaugeSpec(9, "session_up", "1: the venue session of the role is up")
@@ -109,7 +105,6 @@ LIVE_INSTRUMENTS: Final = GaugeSpec(11, "live_instruments", "instruments whose f
 RECONCILED_NS: Final = GaugeSpec(12, "reconciled_ns", "monotonic time of the last comparison")
 AGREES: Final = GaugeSpec(13, "agrees", "1: the last comparison found no difference")
 ORDERS_1M: Final = GaugeSpec(14, "orders_1m", "orders sent in the last minute")
-ORDERS_1M_LIMIT: Final = GaugeSpec(15, "orders_1m_limit", "orders allowed in a minute")
 
 GAUGES: Final = tuple(v for v in list(globals().values()) if isinstance(v, GaugeSpec))
 

@@ -235,10 +235,8 @@ class Reason(IntEnum):
     NOT_LIVE = 47
     TABLE_FULL = 48
     ORDER_CLOSED = 49
-    REQUEST_PENDING = 51
+    REQUEST_PENDING = 50
     """The order has an unanswered request: another one would race it."""
-    RESTARTED = 50
-    """The decision was waiting when execution died: too old to send, noted as consumed."""
     # Execution: cancels on its own authority.
     OWN_PERMIT_GONE = 60
     OWN_STRATEGY_SILENT = 61
@@ -609,7 +607,7 @@ ORDER: Final = RecordSpec(
         Field("pending_price_e8", "i8", "price of an unanswered amend, 1e-8"),
         Field("pending_qty_e8", "i8", "quantity of an unanswered amend, 1e-8"),
         Field(
-            "traded_qty_e8", "i8", "sum of the trades seen; less than cum_qty_e8: some are missing"
+            "traded_qty_e8", "i8", "sum of the trades seen, 1e-8; less than cum_qty_e8: some miss"
         ),
         _reserved(2),
     ),

@@ -120,7 +120,9 @@ cdef class RingWriter:
         cdef uint64_t* stamp
         cdef uint64_t index
         cdef uint64_t seq = load_acquire(self.published)
-        while load_acquire(<uint64_t*> (self.slots + (seq & self.mask) * self.slot_bytes)) == seq + 1:
+        while load_acquire(
+            <uint64_t*> (self.slots + (seq & self.mask) * self.slot_bytes)
+        ) == seq + 1:
             seq += 1
         # Stamps beyond the last visible record belong to a batch whose first stamp was never
         # stored. They must be gone before this writer reaches the first one, or the rest of the

@@ -119,7 +119,7 @@ cdef class CellWriter:
         cdef char* cell = self.cells.first + index * self.cells.cell_stride
         cdef uint64_t version = load_relaxed(<uint64_t*> cell) + 1
         cdef Py_ssize_t bell
-        fence_release()  # the last version before these bytes; pairs with fence_acquire in read_cell
+        fence_release()  # last version before these bytes; pairs with fence_acquire in read_cell
         copy_bytes(
             cell + COPIES_OFFSET + (version & 1) * self.cells.copy_stride,
             value,
@@ -127,7 +127,7 @@ cdef class CellWriter:
         )
         store_release(<uint64_t*> cell, version)  # pairs with load_acquire in read_cell()
         if self.bell_count:
-            fence_seq_cst()  # the version before the look at the bells; pairs with Parker.raise_word
+            fence_seq_cst()  # version before the look at the bells; pairs with Parker.raise_word
             for bell in range(self.bell_count):
                 ring_if_parked(self.bells[bell])
 

@@ -22,6 +22,7 @@ from hft.records import AlertCode, ExecKind, Kind, Mode
 from hft.roles.context import Context, instrument_views
 from hft.roles.order_resolver import LISTEN_KEY_FILE
 from hft.roles.reconciliation import Reconciliation
+from hft.roles.venue_access import make_rest
 from hft.units import NS_PER_MS, format_e8
 from hft.venues.binance_usdm.endpoints import Endpoints
 from hft.venues.binance_usdm.link import SessionState
@@ -116,7 +117,7 @@ class Account:
         """The drop copy, and the comparison every few seconds."""
         self._loop, self._guard = loop, guard
         endpoints = Endpoints.from_config(self._context.config.venue)
-        self._rest = RestClient(endpoints, self._credentials)
+        self._rest = make_rest(self._context, self._config.weight_share, self._credentials)
         self._users = UserSession(
             endpoints,
             listen_key=self._listen_key,
@@ -145,7 +146,8 @@ class Account:
             await asyncio.sleep(KEY_POLL_S)
 
     def _on_user_state(self, state: SessionState, detail: str) -> None:
-        self._page.set_gauge(counters.SESSION_UP.id, int(state is SessionState.UP))
+        if state is not SessionState.ROTATED:  # UP follows it, and nothing was missed
+            self._page.set_gauge(counters.SESSION_UP.id, int(state is SessionState.UP))
 
     # -- cycle ----------------------------------------------------------------------------------
 
@@ -275,6 +277,8 @@ class Account:
         pause_s = START_RETRY_S
         while not self._is_stopping:
             try:
+                if self._check.reconciled_ns == 0:
+                    await self._rest.measure_clock_offset()
                 started_ns = time.monotonic_ns()
                 positions = await self._rest.position_risk()
                 balances = await self._rest.balances()

@@ -33,6 +33,7 @@ from hft.roles.context import Context, instrument_views
 from hft.roles.order_events import OrderEvents
 from hft.roles.order_keeper import OrderKeeper
 from hft.roles.order_resolver import OrderResolver
+from hft.roles.venue_access import make_rest
 from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.endpoints import Endpoints
 from hft.venues.binance_usdm.errors import SessionDownError
@@ -48,6 +49,7 @@ DECISIONS_PER_CYCLE_MAX: Final = 64
 GUARD_EVERY_NS: Final = 10 * NS_PER_MS
 CANCEL_AGAIN_NS: Final = 500 * NS_PER_MS
 FEED_GRACE_NS: Final = 200 * NS_PER_MS
+HTTP_BANNED: Final = 418
 STOP_REST_NS: Final = 2 * NS_PER_S
 """An orderly stop that still sees open orders after so long cancels by REST as well."""
 
@@ -84,7 +86,6 @@ class Execution:
         )
         self._encoders: dict[int, OrderTextEncoder] = {}
         self._request_id = 0
-        self._clock_offset_ns = 0
         self._credentials: Credentials
         self._rest: RestClient
         self._session: OrderSession
@@ -127,7 +128,7 @@ class Execution:
         self._loop = loop
         self._turn = turn
         endpoints = Endpoints.from_config(self._venue)
-        self._rest = RestClient(endpoints, self._credentials)
+        self._rest = make_rest(self._context, self._config.weight_share, self._credentials)
         self._resolver = OrderResolver(
             self._context, self._rest, self._keeper, self._events, guard, turn
         )
@@ -159,7 +160,11 @@ class Execution:
         now_ns = time.monotonic_ns()
         self._budget.observe_orders(now_ns, reply.orders_10s, reply.orders_1m)
         if reply.retry_after_ms:
-            self._budget.block(now_ns + reply.retry_after_ms * NS_PER_MS)
+            # One budget for the whole address: what order entry is told holds for REST as well.
+            pause_ns = reply.retry_after_ms * NS_PER_MS
+            self._budget.block(now_ns + pause_ns)
+            note = self._rest.note_ban if reply.status == HTTP_BANNED else self._rest.note_pause
+            note(self._rest.venue_ns + pause_ns)
 
     def _on_session(self, state: SessionState, detail: str) -> None:
         """Lost in the middle: every unanswered request is unknown from now on."""
@@ -381,7 +386,7 @@ class Execution:
         return self._request_id
 
     def _timestamp_ms(self) -> int:
-        return (time.time_ns() + self._resolver.clock_offset_ns) // NS_PER_MS
+        return self._rest.venue_ns // NS_PER_MS
 
     # -- authority of its own -------------------------------------------------------------------
 
@@ -396,6 +401,7 @@ class Execution:
             unknown += order.state is OrderState.UNRESOLVED
         self._page.set_gauge(counters.OPEN_ORDERS.id, len(table))
         self._page.set_gauge(counters.UNKNOWN_ORDERS.id, unknown)
+        self._page.set_gauge(counters.USED_WEIGHT.id, self._rest.used_weight)
         self._page.set_gauge(counters.ORDERS_10S.id, self._budget.orders_10s.used(now_ns))
         self._page.set_gauge(counters.ORDERS_1M.id, self._budget.orders_1m.used(now_ns))
         self._resolver.tend(now_ns)

@@ -20,6 +20,7 @@ from hft.counters import RoleState
 from hft.errors import HftError
 from hft.records import FeedState, Flag, Kind, Mode
 from hft.roles.context import Context
+from hft.roles.venue_access import make_rest
 from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm import codec
 from hft.venues.binance_usdm.endpoints import Endpoints, Route
@@ -105,8 +106,7 @@ class Feed:
         self._loop = loop
         self._turn = turn
         self._guard = guard
-        endpoints = Endpoints.from_config(self._venue)
-        self._rest = RestClient(endpoints, None)
+        self._rest = make_rest(self._context, self._config.weight_share)
         lower = [instrument.symbol.lower() for instrument in self._instruments.values()]
         fast = [f"{symbol}@bookTicker" for symbol in lower]
         fast += [f"{symbol}@depth@{self._venue.depth_stream}" for symbol in lower]
@@ -213,6 +213,7 @@ class Feed:
         if self._staged:
             self._market.publish()
             self._page.count(counters.RECORDS.id, self._staged)
+            self._page.count(counters.WORK.id, self._staged)
             self._staged = 0
         self._turn()
 
@@ -339,6 +340,8 @@ class Feed:
             return 0
         self._checked_ns = now_ns
         self._count(counters.FRAMES, self._decoder.frames)
+        newest_ns = max(i.recv_ns for i in self._instruments.values())
+        self._page.set_gauge(counters.LAST_FRAME_NS.id, newest_ns)
         books = [instrument.book for instrument in self._instruments.values()]
         self._count(counters.BOOK_CHECKS, sum(book.comparisons for book in books))
         self._count(counters.BOOK_MISMATCHES, sum(book.mismatches for book in books))

@@ -97,8 +97,6 @@ class OrderResolver:
         self._keys: ListenKeyKeeper | None = None
         self.is_recovered = False
         """Our books and the venue's lists have been compared since the user stream came up."""
-        self.clock_offset_ns = 0
-        """Venue clock minus ours."""
 
     def start(self, loop: asyncio.AbstractEventLoop, users: UserSession) -> None:
         """Measure the clock, get the listen key, open the user stream."""
@@ -156,8 +154,8 @@ class OrderResolver:
     async def _watch_clock(self) -> None:
         while True:
             try:
-                self.clock_offset_ns, _ = await self._rest.measure_clock_offset()
-                self._page.set_gauge(counters.CLOCK_OFFSET_NS.id, self.clock_offset_ns)
+                offset_ns, _ = await self._rest.measure_clock_offset()
+                self._page.set_gauge(counters.CLOCK_OFFSET_NS.id, offset_ns)
                 await asyncio.sleep(CLOCK_EVERY_S)
             except HftError:
                 await asyncio.sleep(RETRY_S)

@@ -51,6 +51,7 @@ class Risk:
         self._state = TradingState.HALTED
         self._renewed_ns = 0
         self._commanded_ns = 0
+        self._dropped = 0
         self._book: RiskBook
 
     # -- start ----------------------------------------------------------------------------------
@@ -220,6 +221,9 @@ class Risk:
             self._renewed_ns = 0
             self._renew(now_ns)
             count += 1
+        if queue.dropped > self._dropped:
+            self._page.count(counters.COMMANDS_DROPPED.id, queue.dropped - self._dropped)
+            self._dropped = queue.dropped
         return count
 
     def _carry_out(self, command: Command) -> None:

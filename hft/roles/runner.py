@@ -60,22 +60,25 @@ class _Cycle:
     def __init__(self, roles: Sequence[Role], contexts: Sequence[Context]) -> None:
         self.roles = tuple(roles)
         self.pages = tuple(context.page for context in contexts)
+        self._pairs = tuple(zip(self.roles, self.pages, strict=True))
 
     def start(self) -> None:
-        for role, page in zip(self.roles, self.pages, strict=True):
+        for role, page in self._pairs:
             page.beat(time.monotonic_ns())
             role.on_start(time.monotonic_ns())
 
     def pass_once(self, now_ns: int) -> int:
         work_count = 0
-        for role in self.roles:
-            work_count += role.do_work(now_ns)
-        for page in self.pages:
+        for role, page in self._pairs:
+            done = role.do_work(now_ns)
             page.beat(now_ns)
+            if done:
+                page.count(counters.WORK.id, done)
+                work_count += done
         return work_count
 
     def close(self, error: BaseException | None) -> int:
-        for role, page in zip(self.roles, self.pages, strict=True):
+        for role, page in self._pairs:
             if error is not None:
                 page.fail("".join(traceback.format_exception(error))[-250:])
                 page.state = int(RoleState.FAILED)

@@ -127,7 +127,8 @@ def unreachable(url: str, cause: BaseException | str) -> UnreachableError:
     """The error for a venue that does not answer: where it was looked for, why, what to do."""
     text = cause if isinstance(cause, str) else str(cause) or type(cause).__name__
     lowered = text.lower()
-    if "certificate" in lowered or "ssl" in lowered or "tls" in lowered:
+    # The client's "ssl:default" stands in every refusal, whatever was wrong.
+    if any(word in lowered for word in ("certificate", "[ssl", "sslv", "tls")):
         remedy = "check the certificate and this host's clock; TLS is always verified"
     elif "name" in lowered or "getaddrinfo" in lowered or "nodename" in lowered:
         remedy = "check the host name in [venue] and this host's DNS"

@@ -1,0 +1,112 @@
+# One verb for each chore; `make help` lists them. Everything is kept in .venv: `.venv/bin/hft` is the
+# command afterwards, and `make distclean` takes you back to a fresh clone.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMPS := $(VENV)/stamps
+
+CYTHON := $(shell find hft ipc tools -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+DEMO ?= --seconds 20
+TESTS ?= tests
+BENCH ?=
+
+.PHONY: help demo test check lint bench build generated extras lock clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## the whole pipeline on the embedded venue simulator (DEMO="--topology dedicated" for options)
+	@$(BIN)/hft demo $(DEMO)
+
+test: build ## all tests (TESTS=tests/ipc for a part)
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: lint test ## what has to hold before a change lands: style, types, layers, generated files, tests
+
+lint: build ## ruff, mypy --strict, import contracts, generated files: without the tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tools.gen_records --check
+
+bench: build ## one-way latency and throughput of the rings beside other transports
+	@$(MAKE) extras || echo 'the other transports cannot be installed here: they are shown as absent'
+	@$(BIN)/hft bench ipc $(BENCH)
+
+build: $(STAMPS)/installed $(STAMPS)/built ## environment and compiled modules
+
+generated: $(STAMPS)/dependencies ## write the C structs and views again after a change of hft/records.py
+	@$(BIN)/python -m tools.gen_records
+
+extras: build $(STAMPS)/extras ## other people's clients and transports: for the tests and benchmarks that use them
+
+lock: $(STAMPS)/dependencies ## pin every dependency again, with hashes, after a change of pyproject.toml
+	@$(PIP) install --quiet uv
+	@$(BIN)/uv pip compile $(LOCK) --all-extras --output-file requirements-extras.lock pyproject.toml
+	@$(BIN)/uv pip compile $(LOCK) --extra dev --constraints requirements-extras.lock \
+		--output-file requirements.lock pyproject.toml
+
+LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+
+clean: ## compiled modules and caches
+	@rm -rf build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find hft ipc tools \( -name '*.c' -o -name '*.so' \) -delete
+	@find hft ipc pinning tools tests -name __pycache__ -prune -exec rm -rf {} +
+	@rm -f $(STAMPS)/built $(STAMPS)/installed
+
+distclean: clean ## the environment as well
+	@rm -rf $(VENV)
+
+# --- the environment -----------------------------------------------------------------------------
+
+define PREPARE
+import os, shutil, sys, sysconfig
+missing = []
+if sys.version_info < (3, 11):
+    sys.exit(f"{sys.executable} is Python {sys.version.split()[0]}; 3.11 or newer is needed: make PYTHON=python3.12")
+if not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
+    missing.append("python3-dev")
+if not shutil.which(os.environ.get("CC", "gcc")):
+    missing.append("gcc libc6-dev")
+try:
+    import ensurepip, venv
+except ImportError:
+    missing.append("python3-venv")
+if missing:
+    sys.exit(f"Something to build with is missing. On Debian: apt-get install {' '.join(missing)}")
+endef
+export PREPARE
+
+$(STAMPS)/created:
+	@$(PYTHON) -c "$$PREPARE"
+	@$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dependencies: requirements.lock | $(STAMPS)/created
+	@echo 'installing the dependencies of requirements.lock into $(VENV)'
+	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+$(STAMPS)/extras: requirements-extras.lock | $(STAMPS)/dependencies
+	@echo 'installing requirements-extras.lock into $(VENV)'
+	@$(PIP) install --quiet --require-hashes -r requirements-extras.lock
+	@touch $@
+
+$(STAMPS)/built: setup.py $(CYTHON) $(STAMPS)/dependencies
+	@echo 'compiling'
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+$(STAMPS)/installed: pyproject.toml $(STAMPS)/dependencies | $(STAMPS)/built
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

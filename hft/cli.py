@@ -1,0 +1,313 @@
+"""``hft``: one command for everything. Each sub-command imports what it needs when it runs.
+
+Exit codes: 0 done, 1 a check failed, 2 usage, 3 not reachable.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, HftError
+
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended in the middle, as shells know it."""
+SYMBOLS = "BTCUSDT,ETHUSDT,SOLUSDT"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+
+
+def _of_system(command: Command) -> Command:
+    """Options that say which running system is meant."""
+    command = click.option(
+        "--run-dir", help="Root of the run directories; also HFT_RUN_DIR.  [default: the usual one]"
+    )(command)
+    return click.option("--name", help="Which system, when several run.")(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="hft", message="hft %(version)s")
+def cli() -> None:
+    """Trade Binance USD-M Futures on one host, in Python, fast.
+
+    Start with `hft demo`. Exit codes: 0 done, 1 a check failed, 2 usage, 3 not reachable.
+    """
+
+
+@cli.command()
+@click.option("--seconds", type=click.FloatRange(1, 86_400), default=20.0, show_default=True)
+@_as_json
+@click.option("--topology", type=click.Choice(["compact", "dedicated"]), default="compact",
+              show_default=True, help="Which roles share a process.")  # fmt: skip
+@click.option("--symbols", default=None, help=f"Comma-separated.  [default: {SYMBOLS}]")
+@click.option("--seed", default=42, show_default=True, help="Of the synthetic market.")
+@click.option("--recording", "recordings", multiple=True, metavar="FILE",
+              help="Play recorded streams instead; FILE... may follow.")  # fmt: skip
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--speed", type=click.FloatRange(0.01, 1_000), default=1.0, show_default=True,
+              help="Of a recording, as a multiple of real time.")  # fmt: skip
+@click.option("--rest-port", default=0, help="Of the simulator; 0: any free one.")
+@click.option("--stream-port", default=0, help="As above.")
+@click.option("--api-port", default=0, help="As above.")
+@click.option("--keep", is_flag=True, help="Keep the settings and the state for a look afterwards.")
+def demo(
+    recordings: tuple[str, ...], files: tuple[str, ...], symbols: str | None, **options: Any
+) -> int:
+    """Everything at once: venue simulator, all roles, then what happened and how fast."""
+    from tools.demo import Options, run
+
+    if files and not recordings:
+        raise click.UsageError(f"what is {files[0]}? Recordings follow --recording.")
+    return run(
+        Options(
+            symbols=_split(symbols),
+            recordings=recordings + files,
+            **options,
+        )
+    )
+
+
+@cli.command()
+@click.argument("config", required=False)
+@click.option("--name", help="Run under this name instead of the configured one.")
+@click.option("--topology", type=click.Choice(["compact", "dedicated"]))
+@click.option("--detach", is_flag=True, help="In the background; returns once it is ready.")
+def up(config: str | None, name: str | None, topology: str | None, *, detach: bool) -> int:
+    """Start a system and watch over it until Ctrl-C."""
+    from hft import config_file
+    from tools.system import up as system_up
+
+    overrides = {("system", "name"): name, ("system", "topology"): topology}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    path = config_file.find(config)
+    settings = config_file.load(path, given)
+    if not detach:
+        return system_up.run(settings, click.echo)
+    arguments = [str(path)]
+    for (_, key), value in given.items():
+        arguments += [f"--{key}", value]
+    return system_up.detach(settings, arguments, click.echo)
+
+
+@cli.command()
+@_of_system
+def down(name: str | None, run_dir: str | None) -> None:
+    """Cancel the orders, stop every process, remove everything; also after a crash."""
+    from tools.system import down as system_down
+    from tools.system.places import run_root
+
+    system_down.run(run_root(run_dir or ""), name, click.echo)
+
+
+@cli.command()
+@_of_system
+@_as_json
+def status(name: str | None, run_dir: str | None, *, as_json: bool) -> int:
+    """What runs and how it is; exit code 1 when something is wrong."""
+    from tools.system import status as system_status
+
+    found = system_status.read(_running(name, run_dir))
+    if as_json:
+        _print_json(found)
+    else:
+        click.echo("\n".join(system_status.render(found)))
+    return EXIT_CHECK_FAILED if found.problems else EXIT_OK
+
+
+@cli.command(name="run")
+@click.argument("role")
+@_of_system
+def run_role(role: str, name: str | None, run_dir: str | None) -> int:
+    """Run one ROLE, or one process of the plan, in the foreground (what systemd starts)."""
+    from hft.roles.process import run_process
+
+    return run_process(str(_running(name, run_dir)), role, ignore_interrupt=False)
+
+
+@cli.command()
+@click.option("--reason", default="by hand", show_default=True)
+@_of_system
+def halt(reason: str, name: str | None, run_dir: str | None) -> None:
+    """Stop trading at once and cancel every order. Never asks back."""
+    from tools.system import commands
+
+    click.echo(commands.halt(_running(name, run_dir), reason))
+
+
+@cli.command()
+@click.option("--reason", required=True, help="Why trading may go on; it is recorded.")
+@_of_system
+def arm(reason: str, name: str | None, run_dir: str | None) -> None:
+    """Let the system trade."""
+    from tools.system import commands
+
+    click.echo(commands.arm(_running(name, run_dir), reason))
+
+
+@cli.command()
+@click.option("--reason", required=True, help="Why; it is recorded.")
+@_of_system
+def reduce(reason: str, name: str | None, run_dir: str | None) -> None:
+    """From now on only orders that shrink a position."""
+    from tools.system import commands
+
+    click.echo(commands.reduce(_running(name, run_dir), reason))
+
+
+@cli.command()
+@click.option("--rest-port", default=19080, show_default=True, help="0: any free one.")
+@click.option("--stream-port", default=19081, show_default=True)
+@click.option("--api-port", default=19082, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--symbols", default=SYMBOLS, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+@click.option("--frames-per-s", type=float, help="Market frames per second and symbol.")
+@click.option("--volatility-bps", type=float, help="Of one second, in 1/10,000 of the price.")
+@click.option("--recording", "recordings", multiple=True, metavar="FILE")
+@click.option("--speed", "recording_speed", type=float, help="Of the recordings.")
+@click.option("--api-key", help="Key of the one account.  [default: simulator-key]")
+@click.option("--secret", help="HMAC secret of that key.  [default: simulator-secret]")
+@click.option("--public-key", type=click.Path(dir_okay=False), metavar="FILE",
+              help="Ed25519 public key (PEM) of that key, instead of a secret.")  # fmt: skip
+def venue(symbols: str, **options: Any) -> int:
+    """The venue simulator alone, for any Binance USD-M client."""
+    from tools.venue_command import run
+
+    return run(symbols=_split(symbols), **options)
+
+
+@cli.command(name="verify-feed")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@_as_json
+def verify_feed(files: tuple[str, ...], *, as_json: bool) -> int:
+    """Drive decoder and book with recordings and compare with the venue's own ticker."""
+    from tools import verify_feed as tool
+
+    return tool.run([Path(file) for file in files], as_json)
+
+
+@cli.group()
+def bench() -> None:
+    """Measure."""
+
+
+@bench.command(name="ipc")
+@click.option("--quick", is_flag=True, help="Fewer and smaller repetitions: within 20 s.")
+@_as_json
+@click.option("--peers", help="Comma-separated rows to measure.  [default: all]")
+@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
+@click.option("--repetitions", type=click.IntRange(1, 100))
+def bench_ipc(peers: str | None, **options: Any) -> int:
+    """One record from process to process: ours beside what others offer."""
+    from tools.bench.ipc import run
+
+    return run(peers=_split(peers) or None, **options)
+
+
+@cli.group()
+def config() -> None:
+    """Look at settings."""
+
+
+@config.command(name="show")
+@click.argument("file", required=False)
+@_as_json
+def config_show(file: str | None, *, as_json: bool) -> None:
+    """The effective settings, defaults included."""
+    from hft import config_file
+
+    settings = config_file.load(config_file.find(file))
+    if as_json:
+        _print_json(settings)
+    else:
+        click.echo(config_file.to_toml(settings), nl=False)
+
+
+@config.command(name="validate")
+@click.argument("file", required=False)
+@_as_json
+def config_validate(file: str | None, *, as_json: bool) -> int:
+    """Check the settings without starting anything."""
+    from hft import config_file
+    from hft.errors import ConfigError
+
+    path = config_file.find(file)
+    if not as_json:
+        config_file.load(path)
+        click.echo(f"{path}: the settings hold.")
+        return EXIT_OK
+    problems: list[str] = []
+    try:
+        config_file.load(path)
+    except ConfigError as error:
+        problems = error.problems
+    _print_json({"file": str(path), "valid": not problems, "problems": problems})
+    return EXIT_USAGE if problems else EXIT_OK
+
+
+def _running(name: str | None, run_dir: str | None) -> Path:
+    from tools.system.places import find_running, run_root
+
+    return find_running(run_root(run_dir or ""), name)
+
+
+def _split(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _print_json(value: object) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def main() -> None:
+    """Run the command line; a person's mistake is told in two lines, never as a traceback."""
+    try:
+        result = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has seen enough
+        sys.exit(EXIT_OK)
+    except Exception as error:
+        exit_code = _exit_code(error)
+        if exit_code is None:
+            raise
+        _tell(error)
+        sys.exit(exit_code)
+    sys.exit(result if isinstance(result, int) else EXIT_OK)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """Exit code of an error that is no fault of ours; None: it is one, and shows its traceback."""
+    if isinstance(error, HftError):
+        return error.exit_code
+    for package, tree in (("ipc", "IpcError"), ("pinning", "PinningError")):
+        module = sys.modules.get(package)  # not imported: then it raised nothing
+        if module is not None and isinstance(error, getattr(module, tree)):
+            is_absent = "Missing" in type(error).__name__
+            return EXIT_UNREACHABLE if is_absent else EXIT_USAGE
+    return None
+
+
+def _tell(error: Exception) -> None:
+    """``hft: what is wrong``, and below it what to do."""
+    problems = getattr(error, "problems", None) or [getattr(error, "message", str(error))]
+    for problem in problems:
+        click.echo("hft: " + problem.replace("\n", "\n     "), err=True)
+    remedy = getattr(error, "remedy", "")
+    if remedy:
+        click.echo("     " + remedy.replace("\n", "\n     "), err=True)
+
+
+if __name__ == "__main__":
+    main()

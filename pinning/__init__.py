@@ -1,0 +1,25 @@
+"""Which core runs what. Knows processors, never trading; imports nothing else of this project.
+
+``read_topology()`` says what the host has, ``make_plan()`` decides (purely), ``apply()`` carries it
+out in the process that calls it.
+"""
+
+from pinning.apply import apply
+from pinning.errors import CpuListError, PinningError, PlanError, TopologyError
+from pinning.plan import NOT_PINNED, Assignment, CpuPlan, make_plan
+from pinning.topology import Topology, parse_cpu_list, read_topology
+
+__all__ = [
+    "NOT_PINNED",
+    "Assignment",
+    "CpuListError",
+    "CpuPlan",
+    "PinningError",
+    "PlanError",
+    "Topology",
+    "TopologyError",
+    "apply",
+    "make_plan",
+    "parse_cpu_list",
+    "read_topology",
+]

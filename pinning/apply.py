@@ -1,0 +1,102 @@
+"""Put the calling process where the plan wants it: the only system calls of this package.
+
+Everything is best effort. What the host refuses is returned as a sentence, so that the caller can
+show it; a refusal makes the process slower, never wrong.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pinning.plan import NOT_PINNED
+
+MCL_CURRENT: Final = 1
+MCL_FUTURE: Final = 2
+MCL_ONFAULT: Final = 4
+PR_SET_TIMERSLACK: Final = 29
+CAP_IPC_LOCK: Final = 14
+TIMER_SLACK_NS: Final = 1
+"""The kernel's default of 50 µs would be added to every bounded wait; 0 would mean the default."""
+
+
+def apply(
+    cpu: int,
+    *,
+    lock_memory: bool = True,
+    realtime_priority: int = 0,
+    timer_slack_ns: int = TIMER_SLACK_NS,
+) -> list[str]:
+    """Pin, schedule and lock the calling process; what could not be done, one sentence each.
+
+    Affinity and scheduling class belong to a thread: call this before any other thread starts.
+
+    Args:
+        cpu: the cpu to run on; ``NOT_PINNED`` leaves the affinity alone.
+        lock_memory: keep the pages that are in use from being swapped out.
+        realtime_priority: 1 to 99: SCHED_FIFO with that priority, not inherited by children; 0: the
+            scheduling class stays. A process that spins must not have one on a cpu that it shares.
+        timer_slack_ns: how late the kernel may let a timed wait end.
+    """
+    steps: list[tuple[str, Callable[[], None]]] = []
+    if cpu != NOT_PINNED:
+        steps.append((f"not pinned to cpu {cpu}", lambda: os.sched_setaffinity(0, {cpu})))
+    if realtime_priority:
+        steps.append(("no real-time scheduling", lambda: _real_time(realtime_priority)))
+    if lock_memory:
+        steps.append(("memory not locked", _lock_memory))
+    steps.append(("timer slack unchanged", lambda: _timer_slack(timer_slack_ns)))
+    return [problem for what, step in steps if (problem := _attempt(what, step))]
+
+
+def _attempt(what: str, step: Callable[[], None]) -> str:
+    try:
+        step()
+    except OSError as error:
+        return f"{what}: {error.strerror}"
+    return ""
+
+
+def _real_time(priority: int) -> None:
+    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+    os.sched_setscheduler(0, policy, os.sched_param(priority))
+
+
+def _lock_memory() -> None:
+    """Lock what is mapped and what will be, each page once it is touched.
+
+    Not attempted under a finite limit: the future part would turn the first large allocation past
+    it into a MemoryError. Locking on touch keeps the resident size what it is.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if hard == resource.RLIM_INFINITY and soft != hard:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (hard, hard))
+    if hard != resource.RLIM_INFINITY and not _may_lock():
+        raise OSError(0, f"the limit (ulimit -l) is {hard // 1024} KiB; it has to be unlimited")
+    _check(_libc().mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+
+
+def _may_lock(status: Path = Path("/proc/self/status")) -> bool:
+    for line in status.read_text(encoding="ascii").splitlines():
+        name, _, value = line.partition(":")
+        if name == "CapEff":
+            return bool(int(value, 16) >> CAP_IPC_LOCK & 1)
+    return False
+
+
+def _timer_slack(timer_slack_ns: int) -> None:
+    _check(_libc().prctl(PR_SET_TIMERSLACK, ctypes.c_ulong(timer_slack_ns), 0, 0, 0))
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,202 @@
+"""The demo as a person runs it: real processes, real sockets, nothing left behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import ipc
+from hft.counters import HOPS
+from tools.system import commands, down, status
+from tools.system.places import known_systems
+
+WAIT_S = 60
+
+
+class Demo:
+    """``hft demo`` in a child process, with a run directory of its own."""
+
+    def __init__(self, project_root: Path, root: Path, *arguments: str) -> None:
+        self.root = root
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "hft.cli", "demo", *arguments],
+            cwd=project_root,
+            env={**os.environ, "HFT_RUN_DIR": str(root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.name = f"demo-{self.process.pid}"
+        self.family: set[int] = set()
+
+    @property
+    def run_dir(self) -> Path:
+        return self.root / self.name
+
+    def until_trading(self) -> status.Status:
+        """Wait until orders are out; notes all processes that belong to the demo."""
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.process.communicate()
+            if (self.run_dir / "supervisor.json").exists() and ipc.list_segments(self.name):
+                found = status.read(self.run_dir)
+                if found.trading_state == "ACTIVE" and found.open_orders:
+                    parent = psutil.Process(self.process.pid)
+                    self.family = {child.pid for child in parent.children(recursive=True)}
+                    self.family |= {process.pid for process in found.processes}
+                    return found
+        raise AssertionError("the demo does not trade")
+
+    def end(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=WAIT_S)
+        return self.process.returncode, out, err
+
+    def assert_nothing_left(self) -> None:
+        assert ipc.list_segments(self.name) == []
+        assert not self.run_dir.exists()
+        assert known_systems(self.root) == []
+        assert {pid for pid in self.family if ipc.process_start_time(pid) is not None} == set()
+
+
+@pytest.fixture
+def demo(project_root: Path, tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+    started: list[Demo] = []
+
+    def start(*arguments: str) -> Demo:
+        started.append(Demo(project_root, tmp_path / "run", *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.terminate()
+            one.end()
+
+
+@pytest.mark.parametrize("topology", ["compact", "dedicated"])
+def test_demo_trades_and_agrees_with_the_venue(demo: Callable[..., Demo], topology: str) -> None:
+    here = demo("--seconds", "3", "--json", "--topology", topology)
+    exit_code, out, err = here.end()
+    report: dict[str, Any] = json.loads(out)
+    assert (exit_code, report["failures"]) == (0, []), err
+    assert report["topology"] == topology
+    assert {"name", "roles", "cpu", "rss_mb", "restarts"} <= set(report["processes"][0])
+    assert sum(process["restarts"] for process in report["processes"]) == 0
+    market, orders, account = report["market"], report["orders"], report["account"]
+    assert market["frames"] > market["book_checks"] > 0
+    assert (market["gaps"], market["book_mismatches"]) == (0, 0)
+    assert orders["sent"] > 0
+    assert orders["unknown"] == 0
+    assert orders["sent"] == sum(orders[end] for end in ("acked", "rejected", "never_accepted")), (
+        orders
+    )
+    assert account["position"] == account["venue_position"]
+    assert account["wallet"] == account["venue_wallet"]
+    assert set(report["latency_ns"]) == {hop.name for hop in HOPS}
+    whole = report["latency_ns"]["tick_to_trade"]
+    assert 0 < whole["p50"] <= whole["p99"] <= whole["p999"] <= whole["max"]
+    here.assert_nothing_left()
+
+
+def test_operator_commands_and_interrupt(demo: Callable[..., Demo]) -> None:
+    here = demo("--seconds", "60")
+    found = here.until_trading()
+    assert found.problems == ()
+    assert [process.name for process in found.processes] == ["hot", "cold"]
+    assert any("healthy" in line for line in status.render(found))
+    assert "REDUCING" in commands.reduce(here.run_dir, "test", by="tester")
+    assert "halted; no order is open" in commands.halt(here.run_dir, "too hot", by="tester")
+    halted = status.read(here.run_dir)
+    assert (halted.trading_state, halted.open_orders) == ("HALTED", 0)
+    assert halted.halt_reason.startswith("too hot (by tester, ")
+    assert "halted: too hot" in status.render(halted)[-1]
+    assert "ACTIVE" in commands.arm(here.run_dir, "mended", by="tester")
+    os.killpg(here.process.pid, signal.SIGINT)  # Ctrl-C reaches the whole foreground group
+    exit_code, out, err = here.end()
+    assert exit_code == 0, err
+    assert "venue agrees ✓" in out
+    assert "\x1b" not in out
+    here.assert_nothing_left()
+
+
+def test_down_clears_away_what_a_killed_supervisor_left(demo: Callable[..., Demo]) -> None:
+    here = demo("--seconds", "60")
+    here.until_trading()
+    here.process.kill()
+    here.process.wait()
+    orphaned = status.read(here.run_dir)
+    assert orphaned.problems[0].startswith("nobody supervises it")
+    said: list[str] = []
+    down.run(here.root, None, said.append)
+    assert said[0] == f'"{here.name}" has no supervisor: clearing away what is left'
+    here.end()
+    here.assert_nothing_left()
+
+
+def test_dead_role_is_started_again_and_the_account_still_agrees(
+    demo: Callable[..., Demo],
+) -> None:
+    here = demo("--seconds", "8", "--json", "--topology", "dedicated")
+    found = here.until_trading()
+    victim = next(process.pid for process in found.processes if process.name == "strategy")
+    os.kill(victim, signal.SIGKILL)
+    exit_code, out, err = here.end()
+    report = json.loads(out)
+    assert (exit_code, report["failures"]) == (0, []), err
+    restarts = {process["name"]: process["restarts"] for process in report["processes"]}
+    assert restarts["strategy"] == 1
+    assert "strategy was ended by SIGKILL; starting it again" in err
+    here.assert_nothing_left()
+
+
+def test_taken_port_is_told_with_its_holder(demo: Callable[..., Demo]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        here = demo("--rest-port", str(port))
+        exit_code, out, err = here.end()
+    assert (exit_code, out) == (2, "")
+    assert err.startswith(f"hft: port {port} is taken by another process (pid {os.getpid()}, ")
+    assert "--rest-port" in err
+    here.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--symbols", "NOPE"), "hft: the demo's market has no NOPE."),
+        (("--recording", "/no/such/file"), "hft: recording /no/such/file cannot be read"),
+    ],
+)
+def test_mistakes_are_told_and_leave_nothing(
+    demo: Callable[..., Demo], arguments: tuple[str, ...], told: str
+) -> None:
+    here = demo(*arguments)
+    exit_code, out, err = here.end()
+    assert (exit_code, out) == (2, "")
+    assert err.startswith(told)
+    here.assert_nothing_left()
+
+
+def test_recording_is_traded_at_a_higher_speed(
+    demo: Callable[..., Demo], shared_data: Path
+) -> None:
+    recording = shared_data / "usdm_streams" / "bootstrap_5symbols_20210405.txt.gz"
+    here = demo("--seconds", "3", "--json", "--recording", str(recording), "--speed", "10")
+    exit_code, out, err = here.end()
+    report = json.loads(out)
+    assert (exit_code, report["failures"]) == (0, []), err
+    assert len(report["account"]["position"]) == 5
+    assert report["market"]["book_checks"] > 0
+    here.assert_nothing_left()

@@ -1,0 +1,67 @@
+"""The first line answers the question, the last line says what to do."""
+
+import msgspec
+
+from tools.system.status import ProcessStatus, RoleStatus, Status, VenueStatus, render
+
+ROLE = RoleStatus(name="feed", process="hot", pid=7, cpu=3, state="ready", detail="1 of 1 live",
+                  beat_ms=0.1, work_per_s=12_410, behind=0, epoch=1, error="")  # fmt: skip
+STATUS = Status(
+    name="default",
+    mode="live",
+    topology="compact",
+    trading_state="ACTIVE",
+    halt_reason="",
+    problems=(),
+    supervisor_pid=6,
+    started_wall_ns=0,
+    open_orders=2,
+    unknown_orders=0,
+    roles=(ROLE, msgspec.structs.replace(ROLE, name="risk", detail="active", behind=4)),
+    processes=(
+        ProcessStatus(name="hot", roles=("feed", "risk"), pid=7, cpu=3, wait="park", rss_mb=41.2,
+                      restarts=1),
+    ),
+    venue=VenueStatus(round_trip_ms=3.14, feed_age_ms=4.0, weight=312, weight_limit=2_400,
+                      orders_10s=41, orders_10s_limit=300, clock_offset_ms=1.8),
+    last_event="",
+    last_event_wall_ns=0,
+)  # fmt: skip
+
+
+def test_healthy_system_says_so_in_the_first_line() -> None:
+    lines = render(STATUS)
+    assert lines[0].startswith('hft "default" · LIVE · ACTIVE · up since ')
+    assert lines[0].endswith(" · compact · healthy")
+    assert lines[2].split() == ["feed", "3", "0.1", "ms", "1", "of", "1", "live", "12,410", "0",
+                                "1", "41", "MB"]  # fmt: skip
+    assert lines[-1] == (
+        "  venue      orders 3.1 ms round trip · feed age 4 ms · weight 312/2400"
+        " · orders 41/300 · clock +1.8 ms"
+    )
+
+
+def test_memory_of_a_shared_process_stands_once() -> None:
+    assert render(STATUS)[3].endswith("―")
+
+
+def test_what_is_wrong_stands_first_and_the_rest_below() -> None:
+    lines = render(msgspec.structs.replace(STATUS, problems=("feed is failed", "2 are unknown")))
+    assert lines[0].endswith(" · feed is failed")
+    assert lines[1] == "  2 are unknown"
+
+
+def test_halted_system_ends_with_the_way_out() -> None:
+    halted = msgspec.structs.replace(STATUS, trading_state="HALTED", halt_reason="drawdown")
+    assert render(halted)[-1] == (
+        'halted: drawdown · 2 open orders · hft arm --name default --reason "…"'
+    )
+    unarmed = msgspec.structs.replace(STATUS, trading_state="HALTED")
+    assert render(unarmed)[-1] == 'not armed · hft arm --name default --reason "…"'
+
+
+def test_role_that_never_started_is_told() -> None:
+    dead = msgspec.structs.replace(ROLE, state="never_started", beat_ms=-1.0)
+    line = render(msgspec.structs.replace(STATUS, roles=(dead,)))[2]
+    assert "never" in line
+    assert "never_started" in line

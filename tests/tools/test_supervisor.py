@@ -1,0 +1,214 @@
+"""The supervisor with small processes in place of the roles."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import ipc
+from hft.config import Config, Plan, ProcessPlan, RateLimits, SupervisorConfig, SystemConfig
+from hft.graph import page_name
+from tools.system.planner import write_plan
+from tools.system.supervisor import GivenUpError, Supervisor, cool_down, load_notes, warm_up
+
+FAKE = '''
+import os, signal, sys, time
+from pathlib import Path
+import ipc
+from hft.counters import RoleState
+from hft.roles.context import load_plan
+
+def run(run_dir, name):
+    """Beats on the pages of its roles; files in the run directory tell it how to fail."""
+    directory = Path(run_dir)
+    plan = load_plan(directory)
+    roles = next(process.roles for process in plan.processes if process.name == name)
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+    note = directory / (name + ".do")
+    order = note.read_text() if note.exists() else ""
+    pages = [ipc.RolePage.attach(plan.name, "page." + role, writable=True) for role in roles]
+    for page in pages:
+        page.adopt()
+        page.state = int(RoleState.STARTING)
+    if order.startswith("exit"):
+        return int(order.split()[1])
+    for page in pages:
+        page.state = int(RoleState.STARTING if order == "dawdle" else RoleState.READY)
+    while not stop or order == "stay":
+        for page in pages:
+            page.beat(time.monotonic_ns())
+        time.sleep(0.002)
+    with open(directory / "ended", "a") as file:
+        file.write(name + "\\n")
+    return 0
+'''
+DEDICATED = (("strategy", ("strategy",)), ("execution", ("execution",)), ("account", ("account",)))
+
+
+class World:
+    """A plan with pages, a target that a child can import, and what the supervisor said."""
+
+    def __init__(self, root: Path, name: str, **settings: float) -> None:
+        self.run_dir = root
+        self.events: list[str] = []
+        self.rings = 0
+        self.plan = Plan(
+            config=Config(
+                symbols=("BTCUSDT",),
+                system=SystemConfig(name=name),
+                supervisor=SupervisorConfig(**settings),
+            ),
+            run_dir=str(root),
+            state_dir=str(root),
+            processes=tuple(
+                ProcessPlan(name=name, roles=roles, bell=bell)
+                for bell, (name, roles) in enumerate(DEDICATED)
+            ),
+            instruments=(),
+            limits=RateLimits(weight_1m=1, orders_10s=1, orders_1m=1),
+            started_wall_ns=time.time_ns(),
+        )
+        write_plan(self.plan)
+        self.pages = {}
+        for _, (role,) in DEDICATED:
+            ipc.create_segment(self.plan.name, ipc.RolePage.spec(page_name(role)))
+            self.pages[role] = ipc.RolePage.attach(self.plan.name, page_name(role))
+        namespace: dict[str, object] = {"__name__": "__main__"}
+        exec(FAKE, namespace)
+        self.supervisor = Supervisor(
+            self.plan,
+            target=namespace["run"],  # type: ignore[arg-type]
+            pages=self.pages,
+            ring_bells=self._ring,
+            on_event=self.events.append,
+            context=warm_up(["hft.roles.context", "tools.system.supervisor"]),
+        )
+
+    def _ring(self) -> None:
+        self.rings += 1
+
+    def tell(self, name: str, order: str) -> None:
+        (self.run_dir / f"{name}.do").write_text(order)
+
+    def pid(self, name: str) -> int:
+        return next(child.pid for child in self.supervisor.children if child.plan.name == name)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, self.events
+            self.supervisor.step(0.02)
+
+    def close(self) -> None:
+        self.supervisor.stop()
+        for page in self.pages.values():
+            page.close()
+        for name in ipc.list_segments(self.plan.name):
+            ipc.unlink_segment(self.plan.name, name)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_server_left() -> Iterator[None]:
+    yield
+    cool_down()
+
+
+@pytest.fixture
+def world(run_dir: Path, system_name: str) -> Iterator[Callable[..., World]]:
+    made: list[World] = []
+
+    def make(**settings: float) -> World:
+        made.append(World(run_dir, system_name, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_all_start_and_stop_in_order(world: Callable[..., World]) -> None:
+    here = world()
+    here.supervisor.start()
+    here.until(lambda: here.supervisor.is_ready)
+    pids = [child.pid for child in here.supervisor.children]
+    assert here.supervisor.stop() == []
+    assert (here.run_dir / "ended").read_text().split() == ["strategy", "execution", "account"]
+    assert [ipc.process_start_time(pid) for pid in pids] == [None, None, None]
+
+
+def test_dead_child_is_started_again_and_everybody_is_rung(world: Callable[..., World]) -> None:
+    here = world()
+    here.supervisor.start()
+    here.until(lambda: here.supervisor.is_ready)
+    dead = here.pid("execution")
+    others = (here.pid("strategy"), here.pid("account"))
+    os.kill(dead, signal.SIGKILL)
+    here.until(lambda: here.pid("execution") not in (0, dead) and here.supervisor.is_ready)
+    assert (here.pid("strategy"), here.pid("account")) == others
+    assert here.rings == 1
+    assert "execution was ended by SIGKILL; starting it again" in here.events
+    notes = load_notes(here.run_dir)
+    assert notes is not None
+    assert {note.name: note.restarts for note in notes.processes} == {
+        "strategy": 0,
+        "execution": 1,
+        "account": 0,
+    }
+
+
+def test_stopped_child_counts_as_hung_and_is_replaced(world: Callable[..., World]) -> None:
+    here = world(hung_ms=200)
+    here.supervisor.start()
+    here.until(lambda: here.supervisor.is_ready)
+    frozen = here.pid("strategy")
+    os.kill(frozen, signal.SIGSTOP)
+    here.until(lambda: here.pid("strategy") not in (0, frozen) and here.supervisor.is_ready)
+    assert any("strategy hangs: no heartbeat of strategy for 200 ms" in e for e in here.events)
+
+
+def test_child_that_never_gets_ready_is_given_up(world: Callable[..., World]) -> None:
+    here = world(start_s=0.3, crashes_max=2)
+    here.tell("account", "dawdle")
+    here.supervisor.start()
+    with pytest.raises(GivenUpError, match="account ended 2 times"):
+        here.until(lambda: False)
+    assert any("account hangs: not ready 0.3 s after its start" in e for e in here.events)
+
+
+def test_crash_loop_is_given_up(world: Callable[..., World]) -> None:
+    here = world(crashes_max=3)
+    here.tell("account", "exit 70")
+    here.supervisor.start()
+    with pytest.raises(GivenUpError, match="account ended 3 times within 60 s") as raised:
+        here.until(lambda: False)
+    assert raised.value.exit_code == 1
+
+
+def test_mistake_of_the_user_is_not_tried_again(world: Callable[..., World]) -> None:
+    here = world()
+    here.tell("strategy", "exit 2")
+    here.supervisor.start()
+    with pytest.raises(GivenUpError, match="strategy cannot start") as raised:
+        here.until(lambda: False)
+    assert raised.value.exit_code == 2
+
+
+def test_child_that_does_not_end_is_killed(world: Callable[..., World]) -> None:
+    here = world(stop_s=0.2)
+    here.tell("execution", "stay")
+    here.supervisor.start()
+    here.until(lambda: here.supervisor.is_ready)
+    assert here.supervisor.stop() == ["execution"]
+    assert (here.run_dir / "ended").read_text().split() == ["strategy", "account"]
+
+
+def test_interrupt_of_the_terminal_does_not_reach_children(world: Callable[..., World]) -> None:
+    here = world()
+    here.supervisor.start()
+    here.until(lambda: here.supervisor.is_ready)
+    group = os.getpgid(0)
+    assert all(os.getpgid(child.pid) != group for child in here.supervisor.children)

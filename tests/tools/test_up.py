@@ -1,0 +1,233 @@
+"""Up, a second up, down; and what the preflight finds at the venue."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ipc
+from hft import config_file
+from hft.config import Config
+from hft.venues.binance_usdm.endpoints import Endpoints
+from hft.venues.binance_usdm.rest import RestClient
+from hft.venues.binance_usdm.signing import load_credentials
+from tools.demo.venue import DemoVenue, running_venue
+from tools.system import preflight, status
+from tools.venue.config import AccountConfig, VenueConfig
+
+KEY, SECRET = "test-key", "test-secret"
+SETTINGS = """\
+symbols = ["BTCUSDT"]
+
+[system]
+name = "{name}"
+run_dir = "{root}/run"
+state_dir = "{root}/state"
+
+[venue]
+rest_url = "{rest}"
+streams_url = "{streams}"
+api_url = "{api}"
+key_file = "key"
+
+[risk]
+policy = "demo"
+
+[[strategies]]
+name = "maker"
+plugin = "hft.strategy.maker:Maker"
+symbols = ["BTCUSDT"]
+"""
+
+
+@pytest.fixture(scope="module")
+def venue() -> Iterator[DemoVenue]:
+    accounts = (
+        AccountConfig(api_key=KEY, secret=SECRET, wallet="10000"),
+        AccountConfig(api_key="live-key", secret=SECRET, account="live"),
+        AccountConfig(api_key="reading-key", secret=SECRET, account="reader", can_trade=False),
+        AccountConfig(api_key="poor-key", secret=SECRET, account="poor", wallet="0"),
+        AccountConfig(api_key="odd-key", secret=SECRET, account="odd"),
+        AccountConfig(api_key="hedge-key", secret=SECRET, account="hedge"),
+    )
+    config = VenueConfig(symbols=("BTCUSDT",), accounts=accounts, frames_per_s=100)
+    with running_venue(config, os.sched_getaffinity(0)) as running:
+        yield running
+
+
+class Desk:
+    """Settings in a directory of their own, and the command that uses them."""
+
+    def __init__(self, root: Path, name: str, venue: DemoVenue, project_root: Path) -> None:
+        self.root = root
+        self.name = name
+        self.path = root / "desk.toml"
+        self._project_root = project_root
+        self.path.write_text(
+            SETTINGS.format(
+                name=name,
+                root=root,
+                rest=venue.rest_url,
+                streams=venue.streams_url,
+                api=venue.api_url,
+            )
+        )
+        self.use_key(KEY)
+
+    def use_key(self, key: str, secret: str = SECRET) -> None:
+        (self.root / "key").write_text(f"{key}\n{secret}\n")
+        (self.root / "key").chmod(0o600)
+
+    def change(self, old: str, new: str) -> None:
+        self.path.write_text(self.path.read_text().replace(old, new))
+
+    @property
+    def config(self) -> Config:
+        return config_file.load(self.path)
+
+    @property
+    def run_dir(self) -> Path:
+        return self.root / "run" / self.name
+
+    def hft(self, *arguments: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "hft.cli", *arguments],
+            cwd=self._project_root,
+            env={**os.environ, "HFT_RUN_DIR": str(self.root / "run")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def assert_nothing_left(self) -> None:
+        assert ipc.list_segments(self.name) == []
+        assert not self.run_dir.exists()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, system_name: str, venue: DemoVenue, project_root: Path) -> Iterator[Desk]:
+    one = Desk(tmp_path, system_name, venue, project_root)
+    yield one
+    if one.run_dir.exists():
+        one.hft("down")
+
+
+def problems_at(desk: Desk) -> list[str]:
+    with pytest.raises(preflight.PreflightError) as raised:
+        preflight.check(desk.config)
+    return raised.value.problems
+
+
+def test_live_system_waits_to_be_armed_and_a_second_one_is_refused(desk: Desk) -> None:
+    desk.use_key("live-key")
+    exit_code, out, err = desk.hft("up", str(desk.path), "--detach")
+    assert exit_code == 0, err
+    assert "runs in the background" in out
+    found = status.read(desk.run_dir)
+    assert (found.trading_state, found.problems) == ("HALTED", ())
+    exit_code, out, err = desk.hft("up", str(desk.path))
+    assert (exit_code, out) == (2, "")
+    assert err.startswith(f'hft: "{desk.name}" runs already (pid {found.supervisor_pid}, since ')
+    exit_code, out, _ = desk.hft("arm", "--reason", "ready")
+    assert (exit_code, out) == (0, f'"{desk.name}" is ACTIVE: ready\n')
+    exit_code, _, err = desk.hft("run", "feed")
+    assert exit_code == 2
+    assert "its lock is held by process" in err
+    exit_code, out, err = desk.hft("down")
+    assert exit_code == 0, err
+    assert ipc.process_start_time(found.supervisor_pid) is None
+    assert {ipc.process_start_time(process.pid) for process in found.processes} == {None}
+    desk.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "exit_code", "told"),
+    [
+        ('["BTCUSDT"]', '["BTCUSTD"]', 2, "hft: symbol 'BTCUSTD' does not exist at the venue"),
+        ('"hft.strategy.maker:Maker"', '"hft.strategy.maker:Taker"', 2,
+         "hft: hft.strategy.maker has no class Taker"),
+        ('key_file = "key"', 'key_file = "none"', 2, "none: no such file"),
+        ("policy", "polcy", 2, "Did you mean policy?"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_and_nothing_is_left(
+    desk: Desk, old: str, new: str, exit_code: int, told: str
+) -> None:
+    desk.change(old, new)
+    code, out, err = desk.hft("up", str(desk.path))
+    assert (code, out) == (exit_code, ""), err
+    assert told in err
+    assert "Traceback" not in err
+    desk.assert_nothing_left()
+    assert not (desk.root / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "secret", "told"),
+    [
+        (KEY, "wrong", 'the venue refused the key: -1022 "'),
+        ("wrong", SECRET, 'the venue refused the key: -2015 "'),
+        ("reading-key", SECRET, 'the venue refused the key: -2015 "'),
+    ],
+)
+def test_keys_that_are_refused(desk: Desk, key: str, secret: str, told: str) -> None:
+    desk.use_key(key, secret)
+    assert any(problem.startswith(told) for problem in problems_at(desk))
+
+
+def test_good_account_gives_limits_rules_and_equity(desk: Desk) -> None:
+    facts = preflight.check(desk.config)
+    assert (facts.limits.orders_10s, facts.limits.orders_1m) == (300, 1_200)
+    assert list(facts.symbols) == ["BTCUSDT"]
+    assert facts.equity_e8 == 10_000 * 10**8
+    assert facts.notices == ()
+
+
+def test_empty_wallet_is_told(desk: Desk) -> None:
+    desk.use_key("poor-key")
+    assert problems_at(desk)[0].startswith("the account holds no USDT.")
+
+
+def test_everything_odd_about_an_account_is_told_at_once(desk: Desk) -> None:
+    desk.use_key("odd-key")
+    asyncio.run(ask(desk.config, "leverage", symbol="BTCUSDT", leverage="50"))
+    asyncio.run(ask(desk.config, "multiAssetsMargin", multiAssetsMargin="true"))
+    order = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC",
+             "quantity": "0.010", "price": "62000", "newClientOrderId": "by-hand"}  # fmt: skip
+    asyncio.run(ask(desk.config, "order", **order))
+    found = "\n".join(problems_at(desk))
+    for told in (
+        "the account is in multi-assets mode",
+        "BTCUSDT: the leverage is 50, allowed are 20",
+        'BTCUSDT: 1 open orders are not ours, the first is "by-hand"',
+    ):
+        assert told in found
+    assert preflight.emergency_cancel(desk.config) == "0 open orders of ours cancelled by REST"
+
+
+async def ask(config: Config, path: str, **parameters: str) -> None:
+    client = RestClient(Endpoints.from_config(config.venue), load_credentials(config.venue))
+    try:
+        await client.request("POST", f"/fapi/v1/{path}", list(parameters.items()), signed=True)
+    finally:
+        await client.close()
+
+
+def test_hedge_mode_is_told(desk: Desk) -> None:
+    desk.use_key("hedge-key")
+    asyncio.run(ask(desk.config, "positionSide/dual", dualSidePosition="true"))
+    assert problems_at(desk)[0].startswith("the account is in hedge mode")
+
+
+def test_venue_that_does_not_answer_is_unreachable(desk: Desk, venue: DemoVenue) -> None:
+    desk.change(venue.rest_url, "http://127.0.0.1:1")
+    code, out, err = desk.hft("up", str(desk.path))
+    assert (code, out) == (3, "")
+    assert err.startswith("hft: 127.0.0.1:1 cannot be reached")
+    desk.assert_nothing_left()
+    assert preflight.emergency_cancel(desk.config).startswith("our orders could NOT all be")

@@ -1,0 +1,261 @@
+"""The course of a demo: venue, system, trading, settling, comparison, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import pinning
+from hft import config_file, counters
+from hft.config import (
+    Config,
+    RiskConfig,
+    StrategyConfig,
+    SystemConfig,
+    VenueConfig,
+)
+from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
+from hft.units import NS_PER_S
+from tools.demo.report import Pages, Report, collect
+from tools.demo.screen import Screen
+from tools.demo.venue import DemoVenue, running_venue
+from tools.system.assembly import System, assembled
+from tools.system.places import remove_run_dir, run_root
+from tools.system.planner import plan_processes
+from tools.system.status import process_statuses
+from tools.system.stopping import StopRequest
+from tools.system.supervisor import load_notes
+from tools.system.up import describe
+from tools.venue.config import AccountConfig
+from tools.venue.config import VenueConfig as SimulatorConfig
+
+SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+"""What the synthetic market has prices and rules for."""
+API_KEY: Final = "demo-key"
+SECRET: Final = "demo-secret"
+WALLET: Final = "10000"
+PROGRESS_S: Final = 0.1
+SETTLE_S_MAX: Final = 10.0
+COMPARE_EVERY_S: Final = 0.25
+CHANGE_MS: Final = 125
+"""Pause of one side after a change, times the number of instruments: 16 orders a second in all,
+which the venue's 1,200 a minute allow for as long as the demo lasts."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line may choose."""
+
+    seconds: float = 20.0
+    as_json: bool = False
+    topology: str = "compact"
+    symbols: tuple[str, ...] = ()
+    """Empty: the usual three, or all that the recordings hold."""
+    seed: int = 42
+    recordings: tuple[str, ...] = ()
+    speed: float = 1.0
+    rest_port: int = 0
+    stream_port: int = 0
+    api_port: int = 0
+    keep: bool = False
+
+
+def run(options: Options) -> int:
+    """Run the demo, show what came of it; returns the exit code.
+
+    Raises:
+        HftError: it cannot start, or a process cannot be kept alive.
+    """
+    name = f"demo-{os.getpid()}"
+    _check_symbols(options)
+    with (
+        StopRequest().installed() as stop,
+        Screen(as_json=options.as_json) as screen,
+        _home(name, screen, keep=options.keep) as home,
+        running_venue(_simulator(options), _cold_cpus(options)) as venue,
+    ):
+        config = _settings(options, name, home, venue)
+        screen.say(
+            f"hft demo · {options.topology} topology · {_venue_text(options)}"
+            f" · {' '.join(config.symbols)} · policy {config.risk.policy}"
+        )
+        ports = venue.ports
+        screen.done(
+            "venue simulator",
+            f"REST {ports.rest} · streams {ports.streams} · orders {ports.api}",
+        )
+        with assembled(config, on_event=screen.event) as system:
+            system.supervisor.add_helper("venue", venue.pid)
+            if not system.start(stop):
+                screen.say("stopped before it was ready; nothing is left of it")
+                return EXIT_OK
+            report = _trade(system, venue, options, stop, screen)
+        screen.summary(report)
+    return EXIT_OK if report.passed else EXIT_CHECK_FAILED
+
+
+def _check_symbols(options: Options) -> None:
+    """The simulator makes up a contract for any name; a demo with a misspelt one shows nothing.
+
+    Raises:
+        UsageError: a symbol is not one that the synthetic market has prices and rules for.
+    """
+    unknown = [symbol for symbol in options.symbols if symbol not in SYMBOLS]
+    if unknown and not options.recordings:
+        raise UsageError(
+            f"the demo's market has no {', '.join(unknown)}.",
+            remedy=f"It has {', '.join(SYMBOLS)}; others can be played with --recording FILE.",
+        )
+
+
+def _trade(
+    system: System, venue: DemoVenue, options: Options, stop: StopRequest, screen: Screen
+) -> Report:
+    for what, how in describe(system):
+        screen.done(what, how)
+    system.arm_itself()
+    screen.done("armed", "demo arms itself; live waits for `hft arm`")
+    screen.say()
+    pages = Pages(system.plan)
+    begun_ns = time.monotonic_ns()
+    while (
+        passed_s := (time.monotonic_ns() - begun_ns) / NS_PER_S
+    ) < options.seconds and not stop():
+        system.supervisor.step(PROGRESS_S, also=stop.fileno())
+        passed_s = (time.monotonic_ns() - begun_ns) / NS_PER_S
+        screen.progress(passed_s, options.seconds, _progress_text(pages))
+    screen.end_progress()
+    _settle(system, venue, pages)
+    processes = process_statuses(system.plan, load_notes(system.run_dir))
+    truth = venue.truth(system.plan.config)
+    return collect(
+        pages,
+        truth,
+        venue=_venue_text(options),
+        seconds=passed_s,
+        processes=processes,
+    )
+
+
+def _settle(system: System, venue: DemoVenue, pages: Pages) -> None:
+    """Stop trading; wait until nothing is open or unknown and account and venue say the same."""
+    system.halt("the demo is over")
+    deadline_ns = time.monotonic_ns() + int(SETTLE_S_MAX * NS_PER_S)
+    compared_ns = 0
+    while (now_ns := time.monotonic_ns()) < deadline_ns:
+        system.supervisor.step(PROGRESS_S)
+        is_quiet = (
+            pages.gauge("execution", counters.OPEN_ORDERS) == 0
+            and pages.gauge("execution", counters.UNKNOWN_ORDERS) == 0
+        )
+        if is_quiet and now_ns - compared_ns > COMPARE_EVERY_S * NS_PER_S:
+            compared_ns = now_ns
+            if pages.agrees_with(venue.truth(system.plan.config)):
+                return
+
+
+def _progress_text(pages: Pages) -> str:
+    frames = pages.count("feed", counters.FRAMES)
+    sent = pages.count("execution", counters.SENT)
+    fills = pages.count("execution", counters.FILLS)
+    return f"{frames:,} frames · {sent:,} orders · {fills:,} fills"
+
+
+def _venue_text(options: Options) -> str:
+    if options.recordings:
+        return f"recording at {options.speed:g}× on the venue simulator"
+    return f"venue simulator (seed {options.seed})"
+
+
+def _simulator(options: Options) -> SimulatorConfig:
+    return SimulatorConfig(
+        rest_port=options.rest_port,
+        stream_port=options.stream_port,
+        api_port=options.api_port,
+        symbols=options.symbols or SYMBOLS,
+        accounts=(AccountConfig(api_key=API_KEY, secret=SECRET, wallet=WALLET),),
+        seed=options.seed,
+        recordings=tuple(str(Path(one).resolve()) for one in options.recordings),
+        recording_speed=options.speed,
+    )
+
+
+def _settings(options: Options, name: str, home: Path, venue: DemoVenue) -> Config:
+    """The demo's settings, also written down for whoever wants to look at them."""
+    symbols = options.symbols or (venue.symbols() if options.recordings else SYMBOLS)
+    key_file = home / "key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(f"{API_KEY}\n{SECRET}\n")
+    config = Config(
+        symbols=symbols,
+        system=_system(options, name, home),
+        venue=VenueConfig(
+            rest_url=venue.rest_url,
+            streams_url=venue.streams_url,
+            api_url=venue.api_url,
+            key_file=str(key_file),
+            depth_stream="0ms",
+        ),
+        risk=RiskConfig(policy="demo"),
+        strategies=(_maker(symbols),),
+    )
+    text = config_file.to_toml(config)
+    (home / "demo.toml").write_text(text)
+    return config_file.parse(text, source="the demo's settings", base=home)
+
+
+def _maker(symbols: tuple[str, ...]) -> StrategyConfig:
+    """The built-in market maker, moving its quotes by cancelling and placing anew."""
+    return StrategyConfig(
+        name="maker",
+        plugin="hft.strategy.maker:Maker",
+        symbols=symbols,
+        parameters={
+            "quote_notional": "120",
+            "position_notional_max": "600",
+            "rest_ms_min": CHANGE_MS * len(symbols),
+            "is_amending": False,
+        },
+    )
+
+
+def _system(options: Options, name: str, home: Path) -> SystemConfig:
+    return SystemConfig(
+        name=name,
+        topology="dedicated" if options.topology == "dedicated" else "compact",
+        mode="demo",
+        state_dir=str(home / "state"),
+    )
+
+
+def _cold_cpus(options: Options) -> frozenset[int]:
+    """Cpus beside the hot processes: the simulator must not take their time."""
+    host = pinning.read_topology()
+    processes = plan_processes(Config(symbols=(), system=_system(options, "demo", Path())), host)
+    hot = {process.cpu for process in processes if "account" not in process.roles}
+    return frozenset(host.allowed - hot) or host.allowed
+
+
+@contextmanager
+def _home(name: str, screen: Screen, *, keep: bool) -> Iterator[Path]:
+    """Directory for key, settings and state: in the run directory, which goes with the system."""
+    if keep:
+        path = Path(tempfile.mkdtemp(prefix=f"hft-{name}-"))
+        try:
+            yield path
+        finally:
+            screen.say(f"kept: {path}")
+        return
+    run_dir = run_root() / name
+    path = run_dir / "home"
+    path.mkdir(mode=0o750, parents=True)
+    try:
+        yield path
+    finally:
+        remove_run_dir(run_dir)

@@ -1,0 +1,1 @@
+"""Bringing a system up, watching it, taking it down: what composes the roles into one whole."""

@@ -1,0 +1,188 @@
+"""One system from its lock to its last segment: whatever was made is removed again at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import ipc
+from hft.config import Config, Plan
+from hft.counters import RoleState
+from hft.errors import UsageError
+from hft.graph import ROLES, page_name
+from hft.roles.process import run_process
+from hft.strategy.loader import load_class, load_parameters
+from tools.system import commands, preflight
+from tools.system.places import (
+    SUPERVISOR,
+    Places,
+    make_run_dir,
+    places_of,
+    remove_run_dir,
+)
+from tools.system.planner import make_plan, write_plan
+from tools.system.segments import (
+    Bells,
+    Footprint,
+    attach_halt,
+    attach_page,
+    create_all,
+    remove_all,
+    write_instruments,
+)
+from tools.system.supervisor import Supervisor, Target, cool_down, load_notes, warm_up
+
+ARMS_ITSELF: Final = ("demo", "paper")
+"""Modes in which no person has to arm the system."""
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A system whose segments are there and whose processes may be started."""
+
+    plan: Plan
+    facts: preflight.VenueFacts
+    footprint: Footprint
+    supervisor: Supervisor
+    page: ipc.RolePage
+    """The supervisor's own."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Where it runs."""
+        return Path(self.plan.run_dir)
+
+    def start(self, should_stop: Callable[[], bool]) -> bool:
+        """Start all processes and wait until they are ready; False: asked to stop before.
+
+        Raises:
+            GivenUpError: a process cannot be kept alive.
+        """
+        self.supervisor.start()
+        while not self.supervisor.is_ready:
+            if should_stop():
+                return False
+            self.supervisor.step(0.005)
+        self.page.state = int(RoleState.READY)
+        return True
+
+    def arm_itself(self) -> bool:
+        """Arm, where the mode says that no person has to."""
+        mode = self.plan.config.system.mode
+        if mode in ARMS_ITSELF:
+            commands.arm(self.run_dir, f"{mode} arms itself", by=SUPERVISOR)
+        return mode in ARMS_ITSELF
+
+    def halt(self, reason: str) -> None:
+        """Latch the halt."""
+        attach_halt(self.plan, writable=True).set(reason, SUPERVISOR)
+
+    def stop(self, on_event: Callable[[str], None]) -> None:
+        """Stop all processes in order; orders of an execution that could not end are cancelled."""
+        self.page.state = int(RoleState.STOPPING)
+        failed = self.supervisor.stop()
+        if self.plan.process_of("execution").name in failed:
+            on_event(preflight.emergency_cancel(self.plan.config))
+
+
+@contextmanager
+def assembled(
+    config: Config,
+    *,
+    on_event: Callable[[str], None],
+    target: Target = run_process,
+) -> Iterator[System]:
+    """Check everything, then make everything; at the end, stop and remove everything.
+
+    Raises:
+        HftError, IpcError, PinningError: why it cannot be; nothing is left behind.
+    """
+    places = places_of(config)
+    _check_plugins(config)
+    with ExitStack() as stack:
+        _take_place(places, stack)
+        context = warm_up()
+        stack.callback(cool_down)
+        facts = preflight.check(config)
+        plan = make_plan(
+            config,
+            places,
+            limits=facts.limits,
+            equity_e8=facts.equity_e8,
+            now_wall_ns=time.time_ns(),
+        )
+        write_plan(plan)
+        footprint = create_all(plan.name, places.run_dir)
+        stack.callback(remove_all, plan.name, places.run_dir)
+        write_instruments(plan, facts.symbols)
+        page = ipc.RolePage.attach(plan.name, page_name(SUPERVISOR), writable=True)
+        page.adopt()
+        page.state = int(RoleState.STARTING)
+        stack.callback(page.close)
+        bells = Bells(plan)
+        stack.callback(bells.close)
+        supervisor = Supervisor(
+            plan,
+            target=target,
+            pages={role: attach_page(plan, role) for role in ROLES},
+            beat=page.beat,
+            ring_bells=bells.ring,
+            on_event=on_event,
+            context=context,
+        )
+        system = System(plan, facts, footprint, supervisor, page)
+        stack.callback(system.stop, on_event)
+        yield system
+
+
+def _check_plugins(config: Config) -> None:
+    """Load every plug-in once, here, where a mistake in it stops nothing that runs.
+
+    Raises:
+        StrategyLoadError: a plug-in or its parameters do not hold.
+    """
+    for strategy in config.strategies:
+        plugin_class = load_class(strategy.plugin)
+        load_parameters(plugin_class, strategy.parameters, strategy.plugin)
+
+
+def _take_place(places: Places, stack: ExitStack) -> None:
+    """Make the run directory ours.
+
+    Raises:
+        UsageError: the system runs, or parts of it do.
+    """
+    make_run_dir(places)
+    lock = ipc.RoleLock(places.run_dir, SUPERVISOR)
+    try:
+        lock.acquire()
+    except ipc.LockTakenError as error:
+        raise UsageError(
+            f'"{places.name}" runs already (pid {error.pid}{_since(places.run_dir)}).',
+            remedy="`hft status` shows it, `hft down` ends it; --name starts another beside it.",
+        ) from None
+    for role in ROLES:
+        pid = ipc.lock_holder(places.run_dir, role)
+        if pid is not None:
+            lock.release()
+            raise UsageError(
+                f'"{places.name}" has lost its supervisor, and {role} still runs (pid {pid}).',
+                remedy="`hft down` stops what is left; then start again.",
+            )
+    stack.callback(lock.release)
+    stack.callback(remove_run_dir, places.run_dir)
+    remove_all(places.name, places.run_dir)  # what a supervisor that died could not remove
+    for left in places.run_dir.iterdir():
+        if left != lock.path and not left.is_dir():
+            left.unlink(missing_ok=True)
+
+
+def _since(run_dir: Path) -> str:
+    notes = load_notes(run_dir)
+    if notes is None:
+        return ""
+    return time.strftime(", since %Y-%m-%d %H:%M:%S", time.localtime(notes.started_wall_ns / 1e9))

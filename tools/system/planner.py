@@ -1,0 +1,138 @@
+"""From settings and the venue's facts to the plan that the roles start from."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import pinning
+from hft.config import (
+    PLAN_FILE,
+    Config,
+    InstrumentPlan,
+    Plan,
+    ProcessPlan,
+    RateLimits,
+)
+from hft.errors import UsageError
+from hft.graph import BELLS_MAX, INSTRUMENTS_MAX, ROLES
+from tools.system.places import Places
+
+INSTRUMENTS_FILE: Final = "instruments.json"
+TOPOLOGIES: Final[dict[str, tuple[tuple[str, tuple[str, ...]], ...]]] = {
+    "compact": (("hot", ("feed", "strategy", "risk", "execution")), ("cold", ("account",))),
+    "dedicated": tuple((role, (role,)) for role in ROLES),
+}
+"""Processes of each topology and the roles they host, in the order of their start."""
+COLD_ROLES: Final = frozenset({"account"})
+
+
+def make_plan(
+    config: Config,
+    places: Places,
+    *,
+    limits: RateLimits,
+    equity_e8: int,
+    now_wall_ns: int,
+    host: pinning.Topology | None = None,
+) -> Plan:
+    """Everything a role needs to start; ``host`` None: the host this runs on.
+
+    Numbers new instruments, and remembers the numbers in the state directory.
+
+    Raises:
+        UsageError: the instrument table has no row left.
+        PinningError: the cpus asked for cannot be had.
+    """
+    return Plan(
+        config=config,
+        run_dir=str(places.run_dir),
+        state_dir=str(places.state_dir),
+        processes=plan_processes(config, host or pinning.read_topology()),
+        instruments=number_instruments(places.state_dir, config.symbols),
+        limits=limits,
+        equity_e8=equity_e8,
+        started_wall_ns=now_wall_ns,
+    )
+
+
+def plan_processes(config: Config, host: pinning.Topology) -> tuple[ProcessPlan, ...]:
+    """Which roles share a process, on which core, and how each process waits."""
+    topology = TOPOLOGIES[config.system.topology]
+    assert len(topology) <= BELLS_MAX
+    cold = [name for name, roles in topology if COLD_ROLES.issuperset(roles)]
+    hot = [name for name, _ in topology if name not in cold]
+    cpus = pinning.make_plan(host, hot, cold, config.system.cpus, config.system.wait)
+    return tuple(
+        ProcessPlan(
+            name=name,
+            roles=roles,
+            bell=bell,
+            cpu=cpus.cpu(name),
+            wait=cpus.wait(name),
+        )
+        for bell, (name, roles) in enumerate(topology)
+    )
+
+
+def number_instruments(state_dir: Path, symbols: tuple[str, ...]) -> tuple[InstrumentPlan, ...]:
+    """The persistent number of each symbol: given once, from 1 up, and never to another symbol.
+
+    Raises:
+        UsageError: there is no number left, or the file with the numbers cannot be read.
+    """
+    path = state_dir / INSTRUMENTS_FILE
+    numbers = _load_numbers(path)
+    fresh = [symbol for symbol in symbols if symbol not in numbers]
+    for symbol in fresh:
+        numbers[symbol] = max(numbers.values(), default=0) + 1
+    if max(numbers.values(), default=0) >= INSTRUMENTS_MAX:
+        raise UsageError(
+            f"all {INSTRUMENTS_MAX - 1} instrument numbers of this system are given away.",
+            remedy="Numbers are never used again: start a system with another name.",
+        )
+    if fresh:
+        _make_state_dir(state_dir)
+        _replace(path, json.dumps(numbers, indent=1).encode())
+    return tuple(InstrumentPlan(instrument_id=numbers[one], symbol=one) for one in symbols)
+
+
+def _make_state_dir(state_dir: Path) -> None:
+    try:
+        state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot make {state_dir}: {error.strerror}.",
+            remedy="Set system.state_dir to a directory that you may write.",
+        ) from None
+
+
+def _load_numbers(path: Path) -> dict[str, int]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+    except FileNotFoundError:
+        return {}
+    except msgspec.DecodeError as error:
+        raise UsageError(
+            f"{path} is damaged: {error}.",
+            remedy="Bring it back from a backup: it says which number each instrument has.",
+        ) from None
+
+
+def write_plan(plan: Plan) -> None:
+    """Put the plan where the roles look for it."""
+    _replace(Path(plan.run_dir) / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan)))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, also when the power goes."""
+    draft = path.with_name(path.name + ".new")
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,290 @@
+"""`hft status`: what runs, how it is, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import psutil
+
+import ipc
+from hft import counters
+from hft.config import Plan
+from hft.counters import RoleState
+from hft.graph import RINGS, ROLES, cursor_index
+from hft.records import SLOT_BYTES, TradingState
+from hft.roles.context import load_plan, ring_spec
+from hft.units import NS_PER_MS, NS_PER_S
+from tools.system.commands import trading_state
+from tools.system.places import supervisor_pid
+from tools.system.segments import attach_halt, attach_page
+from tools.system.supervisor import Notes, load_notes
+from tools.system.waiting import pause
+from tools.terminal import paint
+
+SAMPLE_S: Final = 0.2
+"""Work is counted over this time."""
+BEAT_MS_MAX: Final = 1_000.0
+"""An older beat is worth a word."""
+
+
+class RoleStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One role, from its page."""
+
+    name: str
+    process: str
+    pid: int
+    cpu: int
+    state: str
+    detail: str
+    beat_ms: float
+    """Age of the last heartbeat."""
+    work_per_s: float
+    behind: int
+    """Records that wait in its gating rings."""
+    epoch: int
+    error: str
+
+
+class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One process."""
+
+    name: str
+    roles: tuple[str, ...]
+    pid: int
+    cpu: int
+    wait: str
+    rss_mb: float
+    restarts: int
+
+
+class VenueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue as execution and feed see it."""
+
+    round_trip_ms: float
+    feed_age_ms: float
+    weight: int
+    weight_limit: int
+    orders_10s: int
+    orders_10s_limit: int
+    clock_offset_ms: float
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole answer; ``problems`` is empty when all is well."""
+
+    name: str
+    mode: str
+    topology: str
+    trading_state: str
+    halt_reason: str
+    problems: tuple[str, ...]
+    supervisor_pid: int
+    started_wall_ns: int
+    open_orders: int
+    unknown_orders: int
+    roles: tuple[RoleStatus, ...]
+    processes: tuple[ProcessStatus, ...]
+    venue: VenueStatus
+    last_event: str
+    last_event_wall_ns: int
+
+
+def read(run_dir: Path) -> Status:
+    """Attach read-only and look.
+
+    Raises:
+        UsageError, IpcError: nothing runs from there, or it is of another build.
+    """
+    plan = load_plan(run_dir)
+    pages = {role: attach_page(plan, role) for role in ROLES}
+    notes = load_notes(run_dir)
+    watcher = supervisor_pid(run_dir) or 0
+    work_before = {role: page.counter(counters.WORK.id) for role, page in pages.items()}
+    pause(SAMPLE_S, pid=watcher or os.getpid())
+    now_ns = time.monotonic_ns()
+    roles = tuple(_role_status(plan, role, pages, work_before[role], now_ns) for role in ROLES)
+    execution = pages["execution"]
+    event = notes.events[-1] if notes and notes.events else None
+    return Status(
+        name=plan.name,
+        mode=plan.config.system.mode,
+        topology=plan.config.system.topology,
+        trading_state=trading_state(plan, pages["risk"]).name,
+        halt_reason=attach_halt(plan).reason(),
+        problems=tuple(_problems(roles, execution, watcher)),
+        supervisor_pid=watcher,
+        started_wall_ns=plan.started_wall_ns,
+        open_orders=execution.gauge(counters.OPEN_ORDERS.id),
+        unknown_orders=execution.gauge(counters.UNKNOWN_ORDERS.id),
+        roles=roles,
+        processes=process_statuses(plan, notes),
+        venue=_venue_status(plan, execution, pages["feed"], now_ns),
+        last_event=event.text if event else "",
+        last_event_wall_ns=event.wall_ns if event else 0,
+    )
+
+
+def process_statuses(plan: Plan, notes: Notes | None) -> tuple[ProcessStatus, ...]:
+    """Every process of the plan with what the supervisor and the kernel say of it."""
+    noted = {note.name: note for note in notes.processes} if notes else {}
+    found = []
+    for process in plan.processes:
+        note = noted.get(process.name)
+        pid = note.pid if note else 0
+        found.append(
+            ProcessStatus(
+                name=process.name,
+                roles=process.roles,
+                pid=pid,
+                cpu=process.cpu,
+                wait=process.wait,
+                rss_mb=_resident_mb(pid),
+                restarts=note.restarts if note else 0,
+            )
+        )
+    return tuple(found)
+
+
+def _resident_mb(pid: int) -> float:
+    try:
+        return round(psutil.Process(pid).memory_info().rss / 2**20, 1) if pid else 0.0
+    except psutil.Error:
+        return 0.0
+
+
+def _role_status(
+    plan: Plan, role: str, pages: dict[str, ipc.RolePage], work_before: int, now_ns: int
+) -> RoleStatus:
+    page, process = pages[role], plan.process_of(role)
+    return RoleStatus(
+        name=role,
+        process=process.name,
+        pid=page.pid,
+        cpu=process.cpu,
+        state=RoleState(page.state).name.lower(),
+        detail=_detail(plan, role, page, now_ns),
+        beat_ms=round((now_ns - page.beat_ns) / NS_PER_MS, 1) if page.beat_ns else -1.0,
+        work_per_s=round((page.counter(counters.WORK.id) - work_before) / SAMPLE_S, 1),
+        behind=_backlog(plan, role, page),
+        epoch=page.epoch,
+        error=page.error,
+    )
+
+
+def _detail(plan: Plan, role: str, page: ipc.RolePage, now_ns: int) -> str:
+    """The state in words of the role's own trade."""
+    match role:
+        case "feed":
+            live = page.gauge(counters.LIVE_INSTRUMENTS.id)
+            return f"{live} of {len(plan.instruments)} live"
+        case "strategy":
+            modes = [strategy.mode for strategy in plan.config.strategies]
+            return ", ".join(f"{modes.count(mode)} {mode}" for mode in dict.fromkeys(modes))
+        case "risk":
+            return TradingState(page.gauge(counters.PERMIT_STATE.id)).name.lower()
+        case "execution":
+            unknown = page.gauge(counters.UNKNOWN_ORDERS.id)
+            return f"{page.gauge(counters.OPEN_ORDERS.id)} open, {unknown} unknown"
+        case _:
+            reconciled_ns = page.gauge(counters.RECONCILED_NS.id)
+            if not reconciled_ns:
+                return "not yet compared"
+            agrees = "agrees with" if page.gauge(counters.AGREES.id) else "differs from"
+            return f"{agrees} venue {(now_ns - reconciled_ns) / NS_PER_S:.1f} s ago"
+
+
+def _backlog(plan: Plan, role: str, page: ipc.RolePage) -> int:
+    """Records published in the role's gating rings that it has not committed."""
+    behind = 0
+    for ring in RINGS:
+        if role in ring.gating:
+            segment = ipc.Segment.attach(plan.name, ring_spec(ring.name))
+            newest_seq = ipc.RingReader(segment, bytearray(SLOT_BYTES), cursor=None).seq
+            behind += max(0, newest_seq - page.cursor(cursor_index(ring.name)).value)
+            segment.close()
+    return behind
+
+
+def _venue_status(
+    plan: Plan, execution: ipc.RolePage, feed: ipc.RolePage, now_ns: int
+) -> VenueStatus:
+    frame_ns = feed.gauge(counters.LAST_FRAME_NS.id)
+    return VenueStatus(
+        round_trip_ms=round(execution.gauge(counters.ROUND_TRIP_NS.id) / NS_PER_MS, 2),
+        feed_age_ms=round((now_ns - frame_ns) / NS_PER_MS, 1) if frame_ns else -1.0,
+        weight=execution.gauge(counters.USED_WEIGHT.id),
+        weight_limit=plan.limits.weight_1m,
+        orders_10s=execution.gauge(counters.ORDERS_10S.id),
+        orders_10s_limit=plan.limits.orders_10s,
+        clock_offset_ms=round(execution.gauge(counters.CLOCK_OFFSET_NS.id) / NS_PER_MS, 2),
+    )
+
+
+def _problems(roles: tuple[RoleStatus, ...], execution: ipc.RolePage, watcher: int) -> list[str]:
+    problems = []
+    if not watcher:
+        problems.append("nobody supervises it: `hft down` clears it away")
+    for role in roles:
+        if role.state != "ready":
+            problems.append(
+                f"{role.name} is {role.state}"
+                + (f": {_last_line(role.error)}" if role.error else "")
+            )
+        elif role.beat_ms > BEAT_MS_MAX:
+            problems.append(f"{role.name} has not beaten for {role.beat_ms:,.0f} ms")
+    if unknown := execution.gauge(counters.UNKNOWN_ORDERS.id):
+        problems.append(f"{unknown} orders are unknown")
+    return problems
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2]
+
+
+def render(status: Status) -> list[str]:
+    """The answer for a person: what matters first, what can be done last."""
+    health = paint("healthy", "green")
+    if status.problems:
+        health = paint(status.problems[0], "red")
+    since = time.strftime("%H:%M:%S", time.localtime(status.started_wall_ns / NS_PER_S))
+    lines = [
+        f'hft "{status.name}" · {status.mode.upper()} · {status.trading_state} · up since {since}'
+        f" · {status.topology} · {health}"
+    ]
+    lines += [f"  {problem}" for problem in status.problems[1:]]
+    lines.append(f"  {'role':<10} {'cpu':>3} {'beat':>9}  {'state':<28} {'work/s':>8} {'behind':>7}"
+                 f" {'restarts':>9} {'memory':>8}")  # fmt: skip
+    processes = {process.name: process for process in status.processes}
+    shown: set[str] = set()
+    for role in status.roles:
+        process = processes[role.process]
+        memory = "―" if role.process in shown else f"{process.rss_mb:.0f} MB"
+        shown.add(role.process)
+        beat = f"{role.beat_ms:.1f} ms" if role.beat_ms >= 0 else "never"
+        state = role.detail if role.state == "ready" else role.state
+        lines.append(f"  {role.name:<10} {role.cpu:>3} {beat:>9}  {state:<28}"
+                     f" {role.work_per_s:>8,.0f} {role.behind:>7} {process.restarts:>9}"
+                     f" {memory:>8}")  # fmt: skip
+    venue = status.venue
+    age = f"{venue.feed_age_ms:.0f} ms" if venue.feed_age_ms >= 0 else "―"
+    lines.append(
+        f"  venue      orders {venue.round_trip_ms:.1f} ms round trip"
+        f" · feed age {age} · weight {venue.weight}/{venue.weight_limit}"
+        f" · orders {venue.orders_10s}/{venue.orders_10s_limit}"
+        f" · clock {venue.clock_offset_ms:+.1f} ms"
+    )
+    if status.last_event:
+        at = time.strftime("%H:%M:%S", time.localtime(status.last_event_wall_ns / NS_PER_S))
+        lines.append(f"  last event {at}  {status.last_event}")
+    if status.halt_reason:
+        lines.append(
+            f"halted: {status.halt_reason} · {status.open_orders} open orders"
+            f' · hft arm --name {status.name} --reason "…"'
+        )
+    elif status.trading_state == "HALTED":
+        lines.append(f'not armed · hft arm --name {status.name} --reason "…"')
+    return lines
