@@ -187,9 +187,10 @@ class Execution:
 
     def _on_user_state(self, state: SessionState, detail: str) -> None:
         """After a gap in the user stream only the venue's own lists can be trusted."""
-        if state not in (SessionState.UP, SessionState.DOWN):
-            return
-        self._has_users = state is SessionState.UP
+        is_up = state is SessionState.UP
+        if state not in (SessionState.UP, SessionState.DOWN) or is_up == self._has_users:
+            return  # a rotation overlaps: nothing was missed
+        self._has_users = is_up
         self._note_sessions()
         self._resolver.on_user_stream(is_up=self._has_users)
 
