@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 import ipc
-from hft import graph
+from hft import counters, graph
 from hft.config import PLAN_FILE, Plan, ProcessPlan
 from hft.counters import RoleState
 from hft.errors import UsageError
@@ -112,8 +112,13 @@ class Context:
         self.closing = False
 
     def adopt(self, now_ns: int) -> None:
-        """Take over the page: a new epoch, the first beat, state STARTING."""
+        """Take over the page: a new epoch, the first beat, state STARTING, no gauge of before.
+
+        Counters go on; a gauge says how things are now, and that nobody knows yet.
+        """
         self.epoch = self.page.adopt()
+        for gauge in counters.GAUGES:
+            self.page.set_gauge(gauge.id, 0)
         self.page.state = int(RoleState.STARTING)
         self.page.beat(now_ns)
 
