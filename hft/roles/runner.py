@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from hft import counters
 from hft.counters import RoleState
+from hft.errors import UsageError
 from hft.roles.context import Context, Role
 from ipc import Parker
 
@@ -85,6 +86,8 @@ class _Cycle:
             role.on_close()
             if error is None:
                 page.state = int(RoleState.STOPPED)
+        if isinstance(error, UsageError):
+            raise error  # a person's mistake: whoever started the process tells it in words
         if error is not None:
             traceback.print_exception(error)
         return EXIT_OK if error is None else EXIT_FATAL
