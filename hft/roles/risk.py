@@ -15,7 +15,7 @@ from hft.core.permit import pack_permit, permit_state
 from hft.core.policies import limits_for
 from hft.core.risk import RiskBook
 from hft.counters import RoleState
-from hft.records import Kind, Mode, Reason, TradingState
+from hft.records import Mode, Reason, TradingState
 from hft.roles.context import Context, instrument_views
 from hft.units import NS_PER_MS
 from ipc import Command
@@ -161,10 +161,9 @@ class Risk:
         if instrument_id >= graph.INSTRUMENTS_MAX:
             return Reason.INSTRUMENT_UNKNOWN
         if self._tops.read(instrument_id):
-            top = self._top
-            book.on_top(instrument_id, top.bid_e8, top.ask_e8, top.recv_ns, top.feed_state)
+            book.take_top(instrument_id, self._top)
         if self._marks.read(instrument_id):
-            book.on_mark(instrument_id, self._mark.mark_e8, self._mark.recv_ns)
+            book.take_mark(instrument_id, self._mark)
         if self._account.gauge(counters.AGREES.id):
             book.on_account(self._account.beat_ns)
         return book.judge(intent, now_ns, self._granted())
@@ -173,26 +172,15 @@ class Risk:
         return TradingState.HALTED if self._halt.is_set else self._state
 
     def _fill_decision(self, intent: Intent, reason: Reason, now_ns: int) -> None:
-        decision = self._decision
-        decision.clear()
-        decision.kind, decision.mode = int(Kind.DECISION), intent.mode
-        decision.source, decision.flags = self._context.source, intent.flags
-        decision.origin_ns, decision.instrument_id = intent.origin_ns, intent.instrument_id
-        decision.instrument_version = intent.instrument_version
-        decision.cause_ring, decision.cause_seq = int(graph.RingId.INTENTS), intent.seq
-        decision.order_id, decision.decide_ns = intent.order_id, intent.decide_ns
-        decision.price_e8, decision.qty_e8 = intent.price_e8, intent.qty_e8
-        decision.strategy_id, decision.action = intent.strategy_id, intent.action
-        decision.side, decision.order_type, decision.tif = (
-            intent.side,
-            intent.order_type,
-            intent.tif,
+        context = self._context
+        self._book.fill_decision(
+            self._decision,
+            intent,
+            reason,
+            now_ns=now_ns,
+            source=context.source,
+            risk_epoch=context.epoch,
         )
-        decision.is_post_only, decision.is_reduce_only = intent.is_post_only, intent.is_reduce_only
-        decision.judge_ns, decision.risk_epoch = now_ns, self._context.epoch
-        decision.position_e8 = self._book.position_e8(intent.instrument_id)
-        decision.reason = int(reason)
-        decision.policy_version = self._book.limits.version
 
     # -- permit and trading state ---------------------------------------------------------------
 

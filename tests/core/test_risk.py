@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import random
+
 import pytest
-from hypothesis import settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hft.core.generated.views import Decision, Execution, Intent
+from hft import graph
+from hft.core.exposure import OPEN_ORDERS_MAX
+from hft.core.generated.views import Decision, Execution, Intent, MarkPrice, TopOfBook
 from hft.core.generated.views import Order as OrderRow
 from hft.core.instruments import InstrumentRules
 from hft.core.order_id import make_order_id
@@ -17,6 +21,7 @@ from hft.records import (
     ExecKind,
     FeedState,
     InstrumentStatus,
+    Kind,
     OrderState,
     OrderType,
     Reason,
@@ -24,7 +29,7 @@ from hft.records import (
     Tif,
     TradingState,
 )
-from hft.units import E8, NS_PER_S
+from hft.units import E8, INT64_MAX, NO_PRICE_E8, NS_PER_S
 
 BTC, ETH = 3, 4
 NOW = 100 * NS_PER_S
@@ -384,6 +389,48 @@ def test_a_cancel_passes_unless_the_order_cannot_be_ours() -> None:
     assert book.judge(foreign, NOW, ACTIVE) is Reason.UNKNOWN_ORDER
 
 
+# -- records --------------------------------------------------------------------------------------
+
+
+def test_a_decision_repeats_the_intent_and_says_when_and_why() -> None:
+    book = make_book()
+    book.add_position(BTC, -3 * E8)
+    asked = intent(7, Side.SELL, is_post_only=1, is_reduce_only=1, tif=Tif.GTC)
+    asked.seq, asked.flags, asked.mode, asked.origin_ns = 12, 2, 1, 5
+    asked.instrument_version = 4
+    decision = Decision(bytearray(b"x" * Decision.BYTES))
+    book.fill_decision(decision, asked, Reason.POSITION_MAX, now_ns=NOW, source=4, risk_epoch=2**40)
+    repeated = (
+        "mode", "flags", "origin_ns", "instrument_id", "instrument_version", "order_id",
+        "decide_ns", "price_e8", "qty_e8", "strategy_id", "action", "side", "order_type", "tif",
+        "is_post_only", "is_reduce_only",
+    )  # fmt: skip
+    for name in repeated:
+        assert getattr(decision, name) == getattr(asked, name), name
+    assert (decision.kind, decision.source) == (Kind.DECISION, 4)
+    assert (decision.cause_ring, decision.cause_seq) == (graph.RingId.INTENTS, 12)
+    assert (decision.judge_ns, decision.risk_epoch) == (NOW, 2**40)
+    assert (decision.reason, decision.position_e8) == (Reason.POSITION_MAX, -3 * E8)
+    assert decision.policy_version == LIMITS.version
+    assert decision.seq == decision.publish_ns == decision.cause_seq - 12 == 0
+
+
+def test_market_records_are_taken_as_their_numbers_are() -> None:
+    book = make_book()
+    top, mark = TopOfBook(), MarkPrice()
+    top.bid_e8, top.ask_e8, top.recv_ns = 499 * E8, 501 * E8, NOW
+    top.feed_state = FeedState.LIVE
+    mark.mark_e8, mark.recv_ns = 500 * E8, NOW
+    book.add_position(BTC, 2 * E8)
+    book.take_top(BTC, top)
+    book.take_mark(BTC, mark)
+    assert book.gross_notional_e8() == 1_000 * E8
+    approve(book, 1, price=500)
+    top.feed_state = FeedState.GAPPED
+    book.take_top(BTC, top)
+    assert book.judge(intent(2, price=500, qty=0.5), NOW, ACTIVE) is Reason.STALE_DATA
+
+
 # -- exposure -------------------------------------------------------------------------------------
 
 
@@ -531,6 +578,134 @@ def test_an_unanswered_amend_in_a_row_is_counted_at_its_worst() -> None:
     book.add_open_order(row)
     assert worst(book) == (0, 2)
     assert book.unresolved == 1
+
+
+# -- the ends of the numbers and of the tables ----------------------------------------------------
+
+
+INT64 = st.one_of(
+    st.integers(-(2**63), INT64_MAX),
+    st.sampled_from((-(2**63), -1, 0, 1, E8, 2**32, 2**62, INT64_MAX)),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(price_e8=INT64, qty_e8=INT64, decide_ns=INT64, side=st.sampled_from((1, -1)))
+@example(price_e8=2**32, qty_e8=2**32, decide_ns=NOW, side=1)  # the product is 0 in 64 bits
+@example(price_e8=1_000 * E8, qty_e8=E8, decide_ns=-(2**63), side=1)  # the age is negative
+@example(price_e8=INT64_MAX, qty_e8=INT64_MAX, decide_ns=NOW, side=-1)
+def test_no_number_however_absurd_passes_a_limit_by_overflow(
+    price_e8: int, qty_e8: int, decide_ns: int, side: int
+) -> None:
+    collars = {"price_collar_bps": INT64_MAX, "mark_collar_bps": INT64_MAX}
+    book = make_book(
+        changed(**collars), tick_e8=1, step_e8=1, qty_max_e8=INT64_MAX, price_max_e8=INT64_MAX
+    )
+    view = intent(side=side)
+    view.price_e8, view.qty_e8, view.decide_ns = price_e8, qty_e8, decide_ns
+    fits = (
+        NOW - decide_ns <= LIMITS.intent_age_ns_max
+        and price_e8 >= E8
+        and qty_e8 >= E8 // 1_000
+        and 5 * E8 * E8 <= price_e8 * qty_e8 <= LIMITS.order_notional_max_e8 * E8
+        and qty_e8 * 1_000 <= LIMITS.position_notional_max_e8
+    )
+    assert (book.judge(view, NOW, ACTIVE) is Reason.NONE) == fits
+
+
+def test_a_position_that_no_record_could_hold_is_refused() -> None:
+    book = make_book(
+        changed(
+            order_notional_max_e8=2**70,
+            position_notional_max_e8=2**70,
+            gross_notional_max_e8=UNLIMITED,
+        ),
+        qty_max_e8=INT64_MAX,
+    )
+    book.on_mark(BTC, 1, NOW)
+    book.on_top(BTC, 1, 1, NOW, FeedState.LIVE)
+    book.set_instrument(rules(BTC, tick_e8=1, step_e8=1, qty_max_e8=INT64_MAX, price_min_e8=1))
+    for seq, qty_e8, reason in (
+        (1, INT64_MAX - 1, Reason.NONE),
+        (2, 5 * E8 * E8, Reason.POSITION_MAX),
+    ):
+        view = intent(seq)
+        view.price_e8, view.qty_e8 = 1, qty_e8
+        assert book.judge(view, NOW, ACTIVE) is reason
+    book.add_position(BTC, INT64_MAX)
+    assert book.worst_long_e8(BTC) == 2 * INT64_MAX - 1
+
+
+def test_half_a_book_values_nothing() -> None:
+    book = RiskBook(LIMITS, (BTC, ETH))
+    book.add_position(BTC, 2 * E8)
+    book.add_position(ETH, 2 * E8)
+    book.on_mark(ETH, 1_000 * E8, NOW)
+    book.on_top(BTC, NO_PRICE_E8, 1_001 * E8, NOW, FeedState.LIVE)
+    assert book.gross_notional_e8() == 2_000 * E8
+    book.set_instrument(rules(BTC))
+    book.on_account(NOW)
+    assert book.judge(intent(), NOW, ACTIVE) is Reason.PRICE_COLLAR
+    market = intent(2, order_type=OrderType.MARKET, is_post_only=0)
+    assert book.judge(market, NOW, ACTIVE) is Reason.MALFORMED
+
+
+def test_without_a_tick_or_a_step_there_are_no_rules() -> None:
+    for changes in ({"tick_e8": 0}, {"step_e8": 0}):
+        book = make_book(LIMITS, **changes)
+        assert book.judge(intent(), NOW, ACTIVE) is Reason.INSTRUMENT_UNKNOWN
+
+
+def test_instruments_outside_the_table_are_not_known() -> None:
+    book = make_book()
+    assert book.judge(intent(instrument_id=2**32 - 1), NOW, ACTIVE) is Reason.INSTRUMENT_UNKNOWN
+    book.on_top(128, 1, 2, NOW, FeedState.LIVE)
+    assert book.position_e8(128) == book.open_orders(128) == 0
+    with pytest.raises(ValueError, match="instrument 128"):
+        book.set_instrument(rules(128))
+
+
+def test_a_row_that_is_seen_twice_counts_once() -> None:
+    book = make_book()
+    row = OrderRow()
+    row.order_id, row.instrument_id, row.side = order_id(1), BTC, Side.BUY
+    row.price_e8, row.qty_e8, row.order_state = 1_000 * E8, E8, OrderState.WORKING
+    book.add_open_order(row)
+    book.add_open_order(row)
+    assert book.open_orders(BTC) == 1
+    assert worst(book) == (0, 1)
+
+
+def test_open_orders_fill_the_table_and_leave_it_in_any_order() -> None:
+    shuffle = random.Random(4)
+    book = make_book(
+        changed(
+            open_orders_max=10**6,
+            order_notional_max_e8=UNLIMITED,
+            position_notional_max_e8=UNLIMITED,
+            gross_notional_max_e8=UNLIMITED,
+            messages_per_s_max=10**6,
+            messages_per_minute_max=10**6,
+            duplicate_window_ns=0,
+        )
+    )
+    held: set[int] = set()
+    last_seq = 0
+    for _ in range(2):
+        while len(held) < OPEN_ORDERS_MAX:
+            # Ids as they come, and ids that lie far apart.
+            last_seq += shuffle.choice((1, 1, 1, 64, 997))
+            approve(book, last_seq)
+            held.add(last_seq)
+        last_seq += 1
+        assert book.judge(intent(last_seq), NOW, ACTIVE) is Reason.OPEN_ORDERS_MAX
+        assert book.open_orders(BTC) == OPEN_ORDERS_MAX
+        leaving = shuffle.sample(sorted(held), OPEN_ORDERS_MAX * 3 // 4)
+        for seq in leaving:
+            book.on_execution(execution(seq, ExecKind.CANCELED, OrderState.CANCELED))
+        held.difference_update(leaving)
+        assert worst(book) == (0, len(held))
+        assert {seq for seq in range(1, last_seq + 1) if book.holds(order_id(seq))} == held
 
 
 # -- against a brute-force model ------------------------------------------------------------------

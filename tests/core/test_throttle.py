@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -140,3 +141,13 @@ def test_the_venue_s_counts_are_taken_over() -> None:
     assert not limits.may_place(0)
     limits.observe_weight(0, 1_080, others=80)
     assert limits.weight_1m.used(0) == 1_000
+
+
+def test_the_budget_shows_its_windows_and_refuses_impossible_shares() -> None:
+    limits = budget()
+    assert limits.orders_10s.limit == 270
+    assert limits.weight_1m.reserve == 216
+    with pytest.raises(AssertionError):
+        VenueBudget(orders_10s=1, orders_1m=1, weight_1m=1, limit_use=1.5)
+    with pytest.raises(AssertionError):
+        WindowLimit(1, 0)

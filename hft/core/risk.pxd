@@ -1,0 +1,67 @@
+"""The judgement as C sees it. Every ``judge_...`` returns the number of a ``Reason``."""
+from libc.stdint cimport int64_t, uint16_t, uint64_t
+
+from hft.core.exposure cimport Exposure, InstrumentExposure
+from hft.core.generated.records cimport hft_intent
+from hft.core.throttle cimport WindowLimit
+
+
+cdef struct LimitValues:
+    # ``hft.core.policies.Limits`` in numbers; what exceeds int64 is as good as unlimited.
+    int64_t order_qty_max_e8
+    int64_t order_notional_max_e8
+    int64_t position_notional_max_e8
+    int64_t gross_notional_max_e8
+    int64_t price_collar_bps
+    int64_t mark_collar_bps
+    int64_t open_orders_max
+    int64_t unresolved_max
+    int64_t feed_age_ns_max
+    int64_t mark_age_ns_max
+    int64_t account_age_ns_max
+    int64_t intent_age_ns_max
+    int64_t duplicate_window_ns
+    bint is_post_only
+    bint is_reducing_only
+
+
+cdef struct Terms:
+    # What is asked for, from a place or an amend.
+    int64_t price_e8
+    int64_t qty_e8
+    int64_t decide_ns
+    int side
+    bint is_market
+    bint is_reduce_only
+
+
+cdef class RiskBook(Exposure):
+    cdef public int64_t account_ns
+    cdef object policy_limits
+    cdef LimitValues bounds
+    cdef uint16_t policy_version
+    cdef WindowLimit messages_1s
+    cdef WindowLimit messages_1m
+
+    cdef int judge_record(
+        self, const hft_intent *intent, int64_t now_ns, int trading_state) except -1
+    cdef int judge_cancel(self, uint64_t order_id, int64_t now_ns) noexcept
+    cdef int judge_place(
+        self, const hft_intent *intent, int64_t now_ns, int trading_state) except -1
+    cdef int judge_amend(
+        self, const hft_intent *intent, int64_t now_ns, int trading_state) except -1
+    cdef int judge_state(
+        self, const InstrumentExposure *instrument, int64_t decide_ns, int64_t now_ns,
+        int trading_state) noexcept nogil
+    cdef int judge_form(
+        self, const InstrumentExposure *instrument, const Terms *terms) noexcept nogil
+    cdef int judge_price(
+        self, const InstrumentExposure *instrument, const Terms *terms) noexcept nogil
+    cdef int judge_duplicate(
+        self, const InstrumentExposure *instrument, const Terms *terms,
+        int64_t now_ns) noexcept nogil
+    cdef int judge_exposure(
+        self, const InstrumentExposure *instrument, int side, int64_t more_e8, int64_t now_ns,
+        int trading_state) noexcept
+    cdef int take_message(self, int64_t now_ns) noexcept
+    cdef void count_message(self, int64_t now_ns) noexcept

@@ -1,0 +1,479 @@
+"""Pre-trade risk: one judgement for each intent.
+
+The judgement holds an intent against the limits of a policy and the exposure that it would add to.
+It costs the same whatever the number of open orders, and allocates nothing. Nothing here reads a
+clock; times are monotonic ns and arguments.
+
+Comparisons of products, and of differences with a number from a record, are made in 128 bits: no
+intent, however absurd, passes by an overflow.
+"""
+from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.string cimport memset
+
+from hft.core.exposure cimport (
+    E8, ORDERS_MAX, SOURCE_MAX, SOURCE_SHIFT, InstrumentExposure, OpenOrder, capped, index_of,
+    int128, mid_e8, value_price_e8, worst_long_e8, worst_short_e8)
+from hft.core.generated.records cimport hft_decision, hft_intent
+from hft.core.generated.views cimport Decision, Intent
+from hft.core.throttle cimport WindowLimit
+
+from hft import graph, records
+from hft.core.instruments import InstrumentRules
+from hft.units import INT64_MAX, NS_PER_S
+
+__all__ = ["InstrumentRules", "RiskBook"]
+
+cdef enum:
+    BPS = 10_000
+    KIND_DECISION = 11
+    RING_INTENTS = 3
+
+    ACTION_PLACE = 1
+    ACTION_AMEND = 2
+    ACTION_CANCEL = 3
+    ACTION_CANCEL_ALL = 4
+
+    TYPE_LIMIT = 1
+    TYPE_MARKET = 2
+    TIF_GTC = 1
+    TIF_FOK = 3
+
+    TRADING_HALTED = 0
+    TRADING_ACTIVE = 2
+    FEED_LIVE = 2
+    STATUS_TRADING = 1
+
+    APPROVED = 0
+    REFUSED_TRADING_HALTED = 1
+    REFUSED_REDUCING_ONLY = 2
+    REFUSED_INSTRUMENT_UNKNOWN = 3
+    REFUSED_INSTRUMENT_NOT_ALLOWED = 4
+    REFUSED_INSTRUMENT_NOT_TRADING = 5
+    REFUSED_MALFORMED = 6
+    REFUSED_PRICE_OFF_TICK = 7
+    REFUSED_QTY_OFF_STEP = 8
+    REFUSED_QTY_RANGE = 9
+    REFUSED_NOTIONAL_MIN = 10
+    REFUSED_ORDER_QTY_MAX = 11
+    REFUSED_ORDER_NOTIONAL_MAX = 12
+    REFUSED_PRICE_COLLAR = 13
+    REFUSED_MARK_COLLAR = 14
+    REFUSED_POSITION_MAX = 15
+    REFUSED_GROSS_NOTIONAL_MAX = 16
+    REFUSED_OPEN_ORDERS_MAX = 17
+    REFUSED_MESSAGE_RATE = 18
+    REFUSED_STALE_DATA = 19
+    REFUSED_DUPLICATE = 20
+    REFUSED_UNKNOWN_ORDER = 21
+    REFUSED_INTENT_EXPIRED = 22
+    REFUSED_UNRESOLVED_MAX = 23
+    REFUSED_ORDER_ID_REUSED = 24
+    REFUSED_ACCOUNT_STALE = 25
+    REFUSED_ORDER_KIND_NOT_ALLOWED = 26
+
+assert (ACTION_PLACE, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL) == (
+    records.Action.PLACE, records.Action.AMEND, records.Action.CANCEL, records.Action.CANCEL_ALL)
+assert (KIND_DECISION, RING_INTENTS) == (records.Kind.DECISION, graph.RingId.INTENTS)
+assert (TYPE_LIMIT, TYPE_MARKET) == (records.OrderType.LIMIT, records.OrderType.MARKET)
+assert (TIF_GTC, TIF_FOK) == (records.Tif.GTC, records.Tif.FOK)
+assert (TRADING_HALTED, TRADING_ACTIVE) == (
+    records.TradingState.HALTED, records.TradingState.ACTIVE)
+assert (FEED_LIVE, STATUS_TRADING) == (
+    records.FeedState.LIVE, records.InstrumentStatus.TRADING)
+
+cdef tuple REASONS = (
+    records.Reason.NONE,
+    records.Reason.TRADING_HALTED,
+    records.Reason.REDUCING_ONLY,
+    records.Reason.INSTRUMENT_UNKNOWN,
+    records.Reason.INSTRUMENT_NOT_ALLOWED,
+    records.Reason.INSTRUMENT_NOT_TRADING,
+    records.Reason.MALFORMED,
+    records.Reason.PRICE_OFF_TICK,
+    records.Reason.QTY_OFF_STEP,
+    records.Reason.QTY_RANGE,
+    records.Reason.NOTIONAL_MIN,
+    records.Reason.ORDER_QTY_MAX,
+    records.Reason.ORDER_NOTIONAL_MAX,
+    records.Reason.PRICE_COLLAR,
+    records.Reason.MARK_COLLAR,
+    records.Reason.POSITION_MAX,
+    records.Reason.GROSS_NOTIONAL_MAX,
+    records.Reason.OPEN_ORDERS_MAX,
+    records.Reason.MESSAGE_RATE,
+    records.Reason.STALE_DATA,
+    records.Reason.DUPLICATE,
+    records.Reason.UNKNOWN_ORDER,
+    records.Reason.INTENT_EXPIRED,
+    records.Reason.UNRESOLVED_MAX,
+    records.Reason.ORDER_ID_REUSED,
+    records.Reason.ACCOUNT_STALE,
+    records.Reason.ORDER_KIND_NOT_ALLOWED,
+)
+"""What was judged, by its number: the enum above, as Python knows it."""
+
+assert all(reason == number for number, reason in enumerate(REASONS))
+assert REASONS[REFUSED_ORDER_KIND_NOT_ALLOWED] is records.Reason.ORDER_KIND_NOT_ALLOWED
+
+
+cdef int64_t limit_value(object value):
+    """An integer as int64; what is beyond it counts as the greatest."""
+    return min(value, INT64_MAX)
+
+
+cdef inline bint is_older(int64_t then_ns, int64_t age_ns_max, int64_t now_ns) noexcept nogil:
+    return <int128> now_ns - then_ns > age_ns_max
+
+
+cdef class RiskBook(Exposure):
+    """An exposure that judges what would add to it.
+
+    ``account_ns``: when the account was last known to be right (``on_account``).
+    """
+
+    def __init__(self, limits, instruments):
+        """``instruments``: ids that may be traded; others are only watched."""
+        super().__init__(instruments)
+        self.messages_1s = WindowLimit(0, NS_PER_S)
+        self.messages_1m = WindowLimit(0, 60 * NS_PER_S)
+        self.set_limits(limits)
+
+    def set_limits(self, limits):
+        """Judge by other limits from now on. A message limit that changes begins to count anew."""
+        cdef LimitValues *bounds = &self.bounds
+        cdef int64_t messages_1s_max = limit_value(limits.messages_per_s_max)
+        cdef int64_t messages_1m_max = limit_value(limits.messages_per_minute_max)
+        self.policy_limits = limits
+        self.policy_version = limits.version
+        bounds.order_qty_max_e8 = limit_value(limits.order_qty_max_e8)
+        bounds.order_notional_max_e8 = limit_value(limits.order_notional_max_e8)
+        bounds.position_notional_max_e8 = limit_value(limits.position_notional_max_e8)
+        bounds.gross_notional_max_e8 = limit_value(limits.gross_notional_max_e8)
+        bounds.price_collar_bps = limit_value(limits.price_collar_bps)
+        bounds.mark_collar_bps = limit_value(limits.mark_collar_bps)
+        bounds.open_orders_max = limit_value(limits.open_orders_max)
+        bounds.unresolved_max = limit_value(limits.unresolved_max)
+        bounds.feed_age_ns_max = limit_value(limits.feed_age_ns_max)
+        bounds.mark_age_ns_max = limit_value(limits.mark_age_ns_max)
+        bounds.account_age_ns_max = limit_value(limits.account_age_ns_max)
+        bounds.intent_age_ns_max = limit_value(limits.intent_age_ns_max)
+        bounds.duplicate_window_ns = limit_value(limits.duplicate_window_ns)
+        bounds.is_post_only = limits.is_post_only
+        bounds.is_reducing_only = limits.is_reducing_only
+        if messages_1s_max != self.messages_1s.limit:
+            self.messages_1s = WindowLimit(messages_1s_max, NS_PER_S)
+        if messages_1m_max != self.messages_1m.limit:
+            self.messages_1m = WindowLimit(messages_1m_max, 60 * NS_PER_S)
+
+    @property
+    def limits(self):
+        """The limits in force."""
+        return self.policy_limits
+
+    def on_account(self, int64_t now_ns):
+        """The account role is alive and its sums are known to be right at ``now_ns``."""
+        self.account_ns = now_ns
+
+    # -- judgement ------------------------------------------------------------------------------
+
+    def judge(self, Intent intent not None, int64_t now_ns, int trading_state):
+        """Approve (``Reason.NONE``) or refuse an intent. What is approved counts at once."""
+        return REASONS[
+            self.judge_record(<const hft_intent *> intent.data, now_ns, trading_state)]
+
+    def fill_decision(
+        self, Decision decision not None, Intent intent not None, uint16_t reason, *,
+        int64_t now_ns, uint16_t source, uint64_t risk_epoch,
+    ):
+        """The record that answers an intent: what it asked for, when and why it was decided so."""
+        cdef hft_decision *answer = <hft_decision *> decision.data
+        cdef const hft_intent *asked = <const hft_intent *> intent.data
+        cdef InstrumentExposure *instrument = self.watched(asked.instrument_id)
+        memset(answer, 0, sizeof(hft_decision))
+        answer.kind = KIND_DECISION
+        answer.mode = asked.mode
+        answer.source = source
+        answer.flags = asked.flags
+        answer.origin_ns = asked.origin_ns
+        answer.instrument_id = asked.instrument_id
+        answer.instrument_version = asked.instrument_version
+        answer.cause_ring = RING_INTENTS
+        answer.cause_seq = asked.seq
+        answer.order_id = asked.order_id
+        answer.decide_ns = asked.decide_ns
+        answer.price_e8 = asked.price_e8
+        answer.qty_e8 = asked.qty_e8
+        answer.strategy_id = asked.strategy_id
+        answer.action = asked.action
+        answer.side = asked.side
+        answer.order_type = asked.order_type
+        answer.tif = asked.tif
+        answer.is_post_only = asked.is_post_only
+        answer.is_reduce_only = asked.is_reduce_only
+        answer.judge_ns = now_ns
+        answer.risk_epoch = risk_epoch
+        if instrument != NULL:
+            answer.position_e8 = capped(instrument.position_e8)
+        answer.reason = reason
+        answer.policy_version = self.policy_version
+
+    cdef int judge_record(
+        self, const hft_intent *intent, int64_t now_ns, int trading_state,
+    ) except -1:
+        cdef int action = intent.action
+        if action == ACTION_CANCEL:
+            return self.judge_cancel(intent.order_id, now_ns)
+        if action == ACTION_PLACE:
+            return self.judge_place(intent, now_ns, trading_state)
+        if action == ACTION_AMEND:
+            return self.judge_amend(intent, now_ns, trading_state)
+        if action == ACTION_CANCEL_ALL:
+            self.count_message(now_ns)
+            return APPROVED
+        return REFUSED_MALFORMED
+
+    cdef int judge_cancel(self, uint64_t order_id, int64_t now_ns) noexcept:
+        # What risk does not know may still be ours: after a restart, or closed a moment ago.
+        cdef OpenOrder *order = self.orders.find(order_id)
+        if order != NULL:
+            order.is_cancel_asked = True
+        elif not 0 < order_id >> SOURCE_SHIFT <= SOURCE_MAX:
+            return REFUSED_UNKNOWN_ORDER
+        self.count_message(now_ns)
+        return APPROVED
+
+    cdef int judge_place(
+        self, const hft_intent *intent, int64_t now_ns, int trading_state,
+    ) except -1:
+        cdef uint64_t source = intent.order_id >> SOURCE_SHIFT
+        cdef bint is_market = intent.order_type == TYPE_MARKET
+        cdef int index = index_of(intent.side)
+        cdef InstrumentExposure *instrument
+        cdef OpenOrder *order
+        cdef Terms terms
+        cdef int reason
+        if not 0 < source <= SOURCE_MAX or source != intent.strategy_id:
+            return REFUSED_MALFORMED
+        if intent.side != 1 and intent.side != -1:
+            return REFUSED_MALFORMED
+        if intent.order_id <= self.last_ids[source]:
+            return REFUSED_ORDER_ID_REUSED
+        self.last_ids[source] = intent.order_id
+        if not is_market and intent.order_type != TYPE_LIMIT:
+            return REFUSED_MALFORMED
+        if not TIF_GTC <= intent.tif <= TIF_FOK:
+            return REFUSED_MALFORMED
+        if intent.is_post_only and (intent.tif != TIF_GTC or is_market):
+            return REFUSED_MALFORMED
+        if self.bounds.is_post_only and not intent.is_post_only:
+            return REFUSED_ORDER_KIND_NOT_ALLOWED
+        instrument = self.watched(intent.instrument_id)
+        if instrument == NULL or not instrument.has_rules:
+            return REFUSED_INSTRUMENT_UNKNOWN
+        if not instrument.is_allowed:
+            return REFUSED_INSTRUMENT_NOT_ALLOWED
+        terms = Terms(
+            price_e8=mid_e8(instrument) if is_market else intent.price_e8,
+            qty_e8=intent.qty_e8, decide_ns=intent.decide_ns, side=intent.side,
+            is_market=is_market, is_reduce_only=intent.is_reduce_only != 0)
+        reason = self.judge_state(instrument, terms.decide_ns, now_ns, trading_state)
+        if not reason:
+            reason = self.judge_form(instrument, &terms)
+        if not reason:
+            reason = self.judge_duplicate(instrument, &terms, now_ns)
+        if not reason and (
+            instrument.orders[index] >= self.bounds.open_orders_max
+            or self.orders.count >= ORDERS_MAX
+        ):
+            reason = REFUSED_OPEN_ORDERS_MAX
+        if not reason:
+            reason = self.judge_exposure(
+                instrument, terms.side, terms.qty_e8, now_ns, trading_state)
+        if reason:
+            return reason
+        order = self.enter(
+            intent.order_id, instrument, terms.side, terms.price_e8, terms.qty_e8)
+        instrument.last_order[index] = order
+        instrument.last_place_ns[index] = now_ns
+        self.settle(order)
+        return APPROVED
+
+    cdef int judge_amend(
+        self, const hft_intent *intent, int64_t now_ns, int trading_state,
+    ) except -1:
+        cdef OpenOrder *order = self.orders.find(intent.order_id)
+        cdef InstrumentExposure *instrument
+        cdef Terms terms
+        cdef int64_t approved_e8, remaining_e8, more_e8
+        cdef int reason
+        if order == NULL or order.is_closed:
+            return REFUSED_UNKNOWN_ORDER
+        instrument = order.instrument
+        if intent.instrument_id != instrument.instrument_id or intent.side != order.side:
+            return REFUSED_MALFORMED
+        if not instrument.has_rules:
+            return REFUSED_INSTRUMENT_UNKNOWN
+        if intent.qty_e8 <= order.cum_qty_e8:
+            return REFUSED_QTY_RANGE  # the venue would cancel it: then a cancel is meant
+        terms = Terms(
+            price_e8=intent.price_e8, qty_e8=intent.qty_e8, decide_ns=intent.decide_ns,
+            side=order.side, is_market=False, is_reduce_only=intent.is_reduce_only != 0)
+        reason = self.judge_state(instrument, terms.decide_ns, now_ns, trading_state)
+        if not reason:
+            reason = self.judge_form(instrument, &terms)
+        if reason:
+            return reason
+        approved_e8 = max(order.approved_qty_e8, terms.qty_e8)
+        remaining_e8 = max(order.qty_e8, approved_e8) - order.traded_qty_e8
+        more_e8 = max(<int64_t> 0, remaining_e8 - order.remaining_e8)
+        reason = self.judge_exposure(instrument, terms.side, more_e8, now_ns, trading_state)
+        if reason:
+            return reason
+        order.amends += 1
+        order.approved_qty_e8 = approved_e8
+        self.settle(order)
+        return APPROVED
+
+    cdef int judge_state(
+        self, const InstrumentExposure *instrument, int64_t decide_ns, int64_t now_ns,
+        int trading_state,
+    ) noexcept nogil:
+        """May anything new be asked for at this moment?"""
+        cdef const LimitValues *bounds = &self.bounds
+        if trading_state == TRADING_HALTED:
+            return REFUSED_TRADING_HALTED
+        if is_older(decide_ns, bounds.intent_age_ns_max, now_ns):
+            return REFUSED_INTENT_EXPIRED
+        if instrument.status != STATUS_TRADING:
+            return REFUSED_INSTRUMENT_NOT_TRADING
+        if instrument.feed_state != FEED_LIVE:
+            return REFUSED_STALE_DATA
+        if is_older(instrument.recv_ns, bounds.feed_age_ns_max, now_ns):
+            return REFUSED_STALE_DATA
+        if instrument.mark_e8 and is_older(instrument.mark_ns, bounds.mark_age_ns_max, now_ns):
+            return REFUSED_STALE_DATA
+        if is_older(self.account_ns, bounds.account_age_ns_max, now_ns):
+            return REFUSED_ACCOUNT_STALE
+        return APPROVED
+
+    cdef int judge_form(
+        self, const InstrumentExposure *instrument, const Terms *terms,
+    ) noexcept nogil:
+        """Would the venue take it, and is it the order that somebody meant to send?"""
+        cdef const LimitValues *bounds = &self.bounds
+        cdef int128 notional_e16 = <int128> terms.price_e8 * terms.qty_e8
+        cdef int64_t qty_max_e8 = instrument.qty_max_e8
+        cdef int reason
+        if terms.is_market:
+            qty_max_e8 = instrument.market_qty_max_e8
+        if terms.price_e8 <= 0 or terms.qty_e8 <= 0:
+            return REFUSED_MALFORMED
+        if terms.qty_e8 % instrument.step_e8:
+            return REFUSED_QTY_OFF_STEP
+        if not instrument.qty_min_e8 <= terms.qty_e8 <= qty_max_e8:
+            return REFUSED_QTY_RANGE
+        if not terms.is_market:
+            reason = self.judge_price(instrument, terms)
+            if reason:
+                return reason
+        if notional_e16 < <int128> instrument.notional_min_e8 * E8 and not terms.is_reduce_only:
+            return REFUSED_NOTIONAL_MIN
+        if terms.qty_e8 > bounds.order_qty_max_e8:
+            return REFUSED_ORDER_QTY_MAX
+        if notional_e16 > <int128> bounds.order_notional_max_e8 * E8:
+            return REFUSED_ORDER_NOTIONAL_MAX
+        return APPROVED
+
+    cdef int judge_price(
+        self, const InstrumentExposure *instrument, const Terms *terms,
+    ) noexcept nogil:
+        """Is a limit price on the grid, and near enough to the market?"""
+        cdef const LimitValues *bounds = &self.bounds
+        cdef int128 price_e8 = terms.price_e8
+        cdef int128 twice_mid_e8 = <int128> instrument.bid_e8 + instrument.ask_e8
+        cdef int128 mark_e8 = instrument.mark_e8
+        cdef int64_t up_e8 = instrument.multiplier_up_e8
+        cdef int64_t down_e8 = instrument.multiplier_down_e8
+        cdef int128 from_mid_e8 = 2 * price_e8 - twice_mid_e8
+        cdef int128 from_mark_e8 = price_e8 - mark_e8
+        if terms.price_e8 % instrument.tick_e8:
+            return REFUSED_PRICE_OFF_TICK
+        if not instrument.price_min_e8 <= terms.price_e8 <= instrument.price_max_e8:
+            return REFUSED_PRICE_COLLAR
+        if max(from_mid_e8, -from_mid_e8) * BPS > twice_mid_e8 * bounds.price_collar_bps:
+            return REFUSED_PRICE_COLLAR
+        if not mark_e8:
+            return APPROVED
+        if max(from_mark_e8, -from_mark_e8) * BPS > mark_e8 * bounds.mark_collar_bps:
+            return REFUSED_MARK_COLLAR
+        # The venue's own band: PERCENT_PRICE. 0: no rule.
+        if terms.side > 0 and up_e8 and price_e8 * E8 > mark_e8 * up_e8:
+            return REFUSED_MARK_COLLAR
+        if terms.side < 0 and down_e8 and price_e8 * E8 < mark_e8 * down_e8:
+            return REFUSED_MARK_COLLAR
+        return APPROVED
+
+    cdef int judge_duplicate(
+        self, const InstrumentExposure *instrument, const Terms *terms, int64_t now_ns,
+    ) noexcept nogil:
+        """The same order again, while the first is still open."""
+        cdef int index = index_of(terms.side)
+        cdef const OpenOrder *last = instrument.last_order[index]
+        if last == NULL or last.is_closed:
+            return APPROVED
+        if last.price_e8 != terms.price_e8 or last.qty_e8 != terms.qty_e8:
+            return APPROVED
+        if now_ns - instrument.last_place_ns[index] >= self.bounds.duplicate_window_ns:
+            return APPROVED
+        return REFUSED_DUPLICATE
+
+    cdef int judge_exposure(
+        self, const InstrumentExposure *instrument, int side, int64_t more_e8, int64_t now_ns,
+        int trading_state,
+    ) noexcept:
+        """What if everything open executes, and ``more_e8`` on this side as well?"""
+        cdef const LimitValues *bounds = &self.bounds
+        # Seen from this side: a positive worst case is a position that grows this way.
+        cdef int128 worst_e8 = worst_long_e8(instrument)
+        cdef int128 other_e8 = -worst_short_e8(instrument)
+        cdef int128 price_e8, gross_e8
+        if side < 0:
+            worst_e8, other_e8 = other_e8, worst_e8
+        worst_e8 += more_e8
+        if worst_e8 <= 0:
+            return self.take_message(now_ns)
+        # It may grow the position: the checks that a shrinking order need not pass.
+        if bounds.is_reducing_only or trading_state != TRADING_ACTIVE:
+            return REFUSED_REDUCING_ONLY
+        if self.unresolved_count >= bounds.unresolved_max:
+            return REFUSED_UNRESOLVED_MAX
+        if not more_e8:
+            return self.take_message(now_ns)
+        if worst_e8 != capped(worst_e8):
+            return REFUSED_POSITION_MAX  # no record could hold such a position
+        price_e8 = value_price_e8(instrument)
+        if worst_e8 * price_e8 > <int128> bounds.position_notional_max_e8 * E8:
+            return REFUSED_POSITION_MAX
+        gross_e8 = max(worst_e8, <int128> capped(other_e8)) * price_e8 // E8
+        if (
+            gross_e8 > instrument.gross_e8
+            and self.gross_e8 - instrument.gross_e8 + gross_e8 > bounds.gross_notional_max_e8
+        ):
+            return REFUSED_GROSS_NOTIONAL_MAX
+        return self.take_message(now_ns)
+
+    cdef int take_message(self, int64_t now_ns) noexcept:
+        """The last check, as it counts: whatever passes here is approved."""
+        if (
+            self.messages_1s.take_if_room(now_ns, 1, self.messages_1s.limit)
+            and self.messages_1m.take_if_room(now_ns, 1, self.messages_1m.limit)
+        ):
+            return APPROVED
+        return REFUSED_MESSAGE_RATE
+
+    cdef void count_message(self, int64_t now_ns) noexcept:
+        """A cancel counts, but is never refused."""
+        self.messages_1s.count(now_ns)
+        self.messages_1s.push(now_ns, 1)
+        self.messages_1m.count(now_ns)
+        self.messages_1m.push(now_ns, 1)
