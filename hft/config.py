@@ -89,6 +89,7 @@ class RiskLimits(_Section, frozen=True):
     mark_collar_bps: Positive | None = None
     open_orders_max: Positive | None = None
     messages_per_s_max: Positive | None = None
+    messages_per_minute_max: Positive | None = None
     unresolved_max: Positive | None = None
     feed_age_ms_max: Positive | None = None
     account_age_ms_max: Positive | None = None

@@ -94,6 +94,7 @@ class Execution:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: Callable[[], None] = lambda: None
         self._guarded_ns = 0
+        self._was_halted = False
         self._permit_ns = 0
         self._stop_ns = 0
         self._stop_rest = False
@@ -181,7 +182,7 @@ class Execution:
 
     def _on_user_event(self, event: Any, recv_ns: int) -> None:
         if isinstance(event, OrderUpdate):
-            self._events.on_update(event, recv_ns)
+            self._resolver.on_update(event, recv_ns)
         else:
             self._resolver.on_other_event(event)
 
@@ -199,7 +200,10 @@ class Execution:
     def do_work(self, now_ns: int) -> int:
         """Publish what waited, guard what rests, then take new decisions."""
         work_count = self._keeper.flush()
-        if now_ns - self._guarded_ns >= GUARD_EVERY_NS:
+        is_halted = self._halt.is_set
+        is_due = now_ns - self._guarded_ns >= GUARD_EVERY_NS
+        if is_due or (is_halted and not self._was_halted):  # a fresh halt waits for no round
+            self._was_halted = is_halted
             self._guarded_ns = now_ns
             work_count += self._guard_orders(now_ns)
         if not self._keeper.is_congested:

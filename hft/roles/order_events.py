@@ -231,7 +231,11 @@ class OrderEvents:
         is_final: bool,
     ) -> bool:
         """Apply one trade, once."""
+        was_terminal = order.is_terminal
         kind = order.fill(fill.trade_id, fill.qty_e8, fill.price_e8, cum_qty_e8, is_final=is_final)
+        if kind is ExecKind.UNKNOWN and order.is_terminal and not was_terminal:
+            # The trade was known, but not that it was the last one: the row has to go.
+            self._keeper.change(order, ExecKind.UNKNOWN, now_ns=now_ns)
         return self._apply(order, kind, now_ns, fill=fill, venue_ns=venue_ns)
 
     def _close(

@@ -83,6 +83,8 @@ class OrderKeeper:
         self._journal_seq = 0
         self._outbox: deque[bytes] = deque()
         self.table = OrderTable(graph.ORDER_ROWS_MAX)
+        self.newest_trades: dict[int, int] = {}
+        """Newest trade in the journal, by instrument: what is missing came after it."""
 
     # -- what happens to orders -----------------------------------------------------------------
 
@@ -195,11 +197,16 @@ class OrderKeeper:
         if price_e8 is not None and qty_e8 is not None:
             entry.price_e8, entry.qty_e8 = price_e8, qty_e8
         if fill is not None:
+            self._note_trade(order.instrument_id, fill.trade_id)
             entry.trade_id = fill.trade_id
             entry.price_e8, entry.qty_e8 = fill.price_e8, fill.qty_e8
             entry.fee_e8, entry.fee_asset_id = fill.fee_e8, fill.fee_asset_id
             entry.is_maker = fill.is_maker
         self._append(kind, exec_kind, reason)
+
+    def _note_trade(self, instrument_id: int, trade_id: int) -> None:
+        newest = self.newest_trades.get(instrument_id, 0)
+        self.newest_trades[instrument_id] = max(newest, trade_id)
 
     def _append(self, kind: JournalKind, exec_kind: ExecKind, reason: Reason) -> None:
         entry = self._entry
@@ -312,6 +319,8 @@ class OrderKeeper:
             if entry.crc != entry_crc(buffer):
                 raise BooksError(f"journal entry {entry.seq} is damaged")
             consumed_seq = max(consumed_seq, entry.cause_seq)
+            if entry.journal_kind == JournalKind.FILL:
+                self._note_trade(entry.instrument_id, entry.trade_id)
             if entry.seq > settled_seq:
                 self._journal_seq = entry.seq
                 self._redo(entry, published, now_ns)

@@ -20,12 +20,12 @@ from hft.errors import HftError, VenueError
 from hft.records import Action, OrderState, Reason
 from hft.roles.context import Context
 from hft.roles.order_events import OrderEvents
-from hft.roles.order_keeper import OrderKeeper
+from hft.roles.order_keeper import BooksError, OrderKeeper
 from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.errors import classify
 from hft.venues.binance_usdm.order_text import client_order_id
-from hft.venues.binance_usdm.reports import OrderReport
-from hft.venues.binance_usdm.rest import RestClient
+from hft.venues.binance_usdm.reports import OrderReport, TradeReport
+from hft.venues.binance_usdm.rest import TRADES_PER_PAGE, RestClient
 from hft.venues.binance_usdm.user_events import ListenKeyExpired, OrderUpdate
 from hft.venues.binance_usdm.user_session import ListenKeyKeeper, UserSession
 from hft.venues.binance_usdm.wire import ORDER_STATES
@@ -43,6 +43,11 @@ SETTLE_NS: Final = 3 * NS_PER_S
 """What is added to the receive window before an unknown order counts as never accepted."""
 MISSING_TRADES_NS: Final = 700 * NS_PER_MS
 """The user stream's time to bring trades of a closed order before they are asked for."""
+HOLD_NS_MAX: Final = 2 * NS_PER_S
+"""So long may the trades that a gap hid keep events of the user stream waiting."""
+HELD_MAX: Final = 4_096
+OPEN_ORDERS_WEIGHT: Final = 40
+"""Weight of asking for the open orders of all symbols; those of one symbol weigh 1."""
 RETRY_S: Final = 0.5
 CLOCK_EVERY_S: Final = 60.0
 COUNTDOWN_ROLES: Final = ("feed", "strategy", "risk", "account")
@@ -93,6 +98,10 @@ class OrderResolver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_user_stream_up = False
+        self._held: list[tuple[OrderUpdate, int]] = []
+        self._is_holding = True
+        """The user stream is up, and trades from before are still being fetched."""
+        self._held_ns = 0
         self._is_stopping = False
         self._keys: ListenKeyKeeper | None = None
         self.is_recovered = False
@@ -143,8 +152,30 @@ class OrderResolver:
         """After a gap only the venue's own lists can be trusted: compare before anything new."""
         self._is_user_stream_up = is_up
         self.is_recovered = False
+        self._is_holding = True
+        self._held_ns = time.monotonic_ns() if is_up else 0
+        self._held.clear()
         if is_up:
             self._spawn(self._recover())
+
+    def on_update(self, update: OrderUpdate, recv_ns: int) -> None:
+        """An order event: applied at once, or after the trades that happened before it.
+
+        Realised profit depends on the sequence of the fills: what a gap hid has to come first.
+        """
+        if not self._is_holding:
+            self._events.on_update(update, recv_ns)
+        elif len(self._held) < HELD_MAX:
+            self._held.append((update, recv_ns))
+        else:
+            raise BooksError(f"{HELD_MAX} order events wait for the trades before them")
+
+    def _release(self) -> None:
+        """Let the events of the user stream through from now on."""
+        self._is_holding = False
+        held, self._held = self._held, []
+        for update, recv_ns in held:
+            self._events.on_update(update, recv_ns)
 
     def on_other_event(self, event: object) -> None:
         """The listen key expired in silence: a new one, and a new stream."""
@@ -183,7 +214,8 @@ class OrderResolver:
         """Compare the books with the venue: unknown orders of ours go, known ones are asked for."""
         while self._is_user_stream_up and not self._is_stopping:
             try:
-                reports = await self._rest.open_orders(None)
+                await self._catch_up()
+                reports = await self._open_orders()
             except HftError:
                 await asyncio.sleep(RETRY_S)
                 continue
@@ -196,6 +228,42 @@ class OrderResolver:
             if self._page.state == RoleState.RECOVERING:
                 self._page.state = int(RoleState.READY)
             self._turn()
+
+    async def _open_orders(self) -> list[OrderReport]:
+        """Open orders of our symbols: one by one while that weighs less than all at once."""
+        if len(self._symbols) >= OPEN_ORDERS_WEIGHT:
+            return await self._rest.open_orders(None)
+        reports: list[OrderReport] = []
+        for symbol in self._symbols.values():
+            reports += await self._rest.open_orders(symbol)
+        return reports
+
+    async def _catch_up(self) -> None:
+        """Apply the trades of each symbol since the newest known one, in their sequence."""
+        if self._is_holding:
+            for instrument_id, symbol in self._symbols.items():
+                newest = self._keeper.newest_trades.get(instrument_id, 0)
+                is_last = not newest and not any(self._keeper.table.of_instrument(instrument_id))
+                while not is_last:
+                    trades = await self._rest.user_trades(symbol, newest + 1 if newest else None)
+                    for trade in trades:
+                        await self._catch_trade(instrument_id, trade, is_recent=newest > 0)
+                    is_last = len(trades) < TRADES_PER_PAGE or not newest
+                    newest = max((trade.trade_id for trade in trades), default=newest)
+        self._guard(self._release)()
+
+    async def _catch_trade(
+        self, instrument_id: int, trade: TradeReport, *, is_recent: bool
+    ) -> None:
+        order = self._keeper.table.find_venue(instrument_id, trade.venue_order_id)
+        if order is None and is_recent:
+            # Sent by a predecessor that did not live to see the answer.
+            report = await self._rest.query_order(trade.symbol, venue_order_id=trade.venue_order_id)
+            order = self._keeper.table.get(report.order_id or 0)
+            if order is not None:
+                self._guard(self._events.on_report)(order, report, time.monotonic_ns())
+        if order is not None:
+            self._guard(self._events.on_trade)(order, trade, time.monotonic_ns())
 
     def _compare(self, reports: list[OrderReport]) -> None:
         now_ns = time.monotonic_ns()
@@ -219,6 +287,8 @@ class OrderResolver:
 
     def tend(self, now_ns: int) -> None:
         """Climb the ladders that are due; start new ones for orders that need it."""
+        if self._is_holding and self._held_ns and now_ns - self._held_ns > HOLD_NS_MAX:
+            self._release()  # the position matters more than the sequence
         for order in self._keeper.table:
             if order.state is OrderState.UNRESOLVED:
                 self._ask(order, now_ns, LADDER_NS[0])
@@ -250,7 +320,7 @@ class OrderResolver:
                 name = client_order_id(order.order_id)
                 report = await self._rest.query_order(symbol, name)
                 self._guard(self._events.on_report)(order, report, time.monotonic_ns())
-            if order.missing_qty_e8 and order.venue_order_id:
+            if order.missing_qty_e8 and order.venue_order_id and not self._is_holding:
                 await self._fetch_trades(order, symbol)
         except VenueError as error:
             if classify(error.code, error.status, error.text).is_order_unknown:

@@ -16,5 +16,6 @@ def make_rest(
         Endpoints.from_config(context.config.venue),
         credentials,
         recv_window_ms=context.config.venue.recv_window_ms,
+        weight_limit=int(context.plan.limits.weight_1m * context.config.execution.limit_use),
         weight_budget=int(context.plan.limits.weight_1m * weight_share),
     )

@@ -68,8 +68,9 @@ class FakeResolver:
 
     is_recovered = True
 
-    def __init__(self) -> None:
+    def __init__(self, events: Any) -> None:
         self.cancelled: list[int] = []
+        self.on_update = events.on_update
 
     def tend(self, now_ns: int) -> None:
         """Nothing is asked of a venue here."""
@@ -113,7 +114,7 @@ class Desk:
         self.journal_at_send: list[int] = []
         role._session = self.session
         role._rest = FakeRest()
-        role._resolver = FakeResolver()
+        role._resolver = FakeResolver(role._events)
         role._has_users = True
         self.role = role
 

@@ -145,16 +145,21 @@ class RestClient(RestTransport):
             weight=10,
         )
 
-    async def query_order(self, symbol: str, client_id: str) -> OrderReport:
-        """State of one order by its client order id. Weight 1.
+    async def query_order(
+        self, symbol: str, client_id: str = "", *, venue_order_id: int | None = None
+    ) -> OrderReport:
+        """State of one order by its client order id, or the venue's. Weight 1.
 
         VenueError -2013 when the venue does not know it; within two seconds of the order's sending
         this proves nothing.
         """
+        key = ("origClientOrderId", client_id)
+        if venue_order_id is not None:
+            key = ("orderId", str(venue_order_id))
         body = await self.request(
             "GET",
             "/fapi/v1/order",
-            (("symbol", symbol), ("origClientOrderId", client_id)),
+            (("symbol", symbol), key),
             signed=True,
             essential=True,
         )

@@ -94,6 +94,7 @@ class RestTransport:
         recv_window_ms: int = 1_000,
         clock_offset_ns: int = 0,
         weight_budget: int = 0,
+        weight_limit: int = 0,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Nothing is opened before the first request.
@@ -103,6 +104,8 @@ class RestTransport:
             credentials: None for public data only.
             recv_window_ms: how long a signed request stays acceptable to the venue.
             clock_offset_ns: the venue's wall clock minus ours.
+            weight_limit: what the whole address may use, as the venue counts it, whoever used
+                it and whatever became of them; 0: not watched.
             weight_budget: share of this client in the address's request weight a minute;
                 0: no guard of our own.
             wall_ns: wall clock.
@@ -111,6 +114,7 @@ class RestTransport:
         self._credentials = credentials
         self._recv_window_ms = recv_window_ms
         self._weight_budget = weight_budget
+        self._weight_limit = weight_limit
         self._wall_ns = wall_ns
         self._session: aiohttp.ClientSession | None = None
         self._weight = WindowCounter(WEIGHT_WINDOW_NS)
@@ -261,6 +265,14 @@ class RestTransport:
                 text="the venue asked for a pause",
                 status=429,
                 retry_after_s=(self.paused_until_ns - now_ns) / NS_PER_S,
+            )
+        if self._weight_limit and self._weight.read(now_ns) + weight > self._weight_limit:
+            left_ns = WEIGHT_WINDOW_NS - now_ns % WEIGHT_WINDOW_NS
+            raise RateLimitedError(
+                code=-1003,
+                text=f"the address has used its {self._weight_limit} weight of this minute",
+                status=429,
+                retry_after_s=left_ns / NS_PER_S,
             )
         if self._weight_budget and self._own_weight.read(now_ns) + weight > self._weight_budget:
             left_ns = WEIGHT_WINDOW_NS - now_ns % WEIGHT_WINDOW_NS
