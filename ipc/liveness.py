@@ -74,8 +74,12 @@ class RoleLock:
                 raise LockTakenError(self.role, pid=pid or 0) from None
             if self._is_current(descriptor):
                 own = os.getpid()
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{own} {process_start_time(own)}\n".encode(), 0)
+                try:
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, f"{own} {process_start_time(own)}\n".encode(), 0)
+                except OSError:
+                    os.close(descriptor)  # a full disk must not keep the lock taken
+                    raise
                 self._descriptor = descriptor
                 return
             os.close(descriptor)  # removed between open and lock: lock the file that is there now

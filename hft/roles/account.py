@@ -43,9 +43,11 @@ INFORMATION, WARNING, INCIDENT = 1, 2, 3
 class _Wallet:
     """Wallet of one asset: ours, and the venue's at the last look."""
 
-    __slots__ = ("available_e8", "venue_e8", "wallet_e8")
+    __slots__ = ("as_of_seq", "available_e8", "venue_e8", "wallet_e8")
 
-    def __init__(self, wallet_e8: int) -> None:
+    def __init__(self, wallet_e8: int, as_of_seq: int = 0) -> None:
+        self.as_of_seq = as_of_seq
+        """Last executions record that a predecessor's cell included."""
         self.wallet_e8 = wallet_e8
         self.venue_e8 = wallet_e8
         self.available_e8 = 0
@@ -104,7 +106,7 @@ class Account:
         for index in range(graph.ASSETS_MAX):
             if self._balance_cells.read(index):
                 cell = self._balance_cell
-                wallet = self._wallets[cell.asset_id] = _Wallet(cell.wallet_e8)
+                wallet = self._wallets[cell.asset_id] = _Wallet(cell.wallet_e8, cell.executions_seq)
                 wallet.venue_e8, wallet.available_e8 = cell.venue_wallet_e8, cell.available_e8
         self._credentials = load_credentials(self._context.config.venue)
 
@@ -192,14 +194,20 @@ class Account:
         is_quote_fee = record.fee_asset_id == quote_id
         fee_e8 = record.fee_e8 if is_quote_fee else 0
         realised_e8 = position.apply_fill(record.side, record.qty_e8, record.price_e8, fee_e8)
-        self._wallet(quote_id).wallet_e8 += realised_e8 - fee_e8
+        self._book(quote_id, realised_e8 - fee_e8, record.seq)
         if not is_quote_fee and record.fee_asset_id:
-            self._wallet(record.fee_asset_id).wallet_e8 -= record.fee_e8
+            self._book(record.fee_asset_id, -record.fee_e8, record.seq)
         self._page.count(counters.FILLS_APPLIED.id)
         self._check.on_own_trade(instrument_id, record.trade_id, record.side, now_ns)
         self._check.saw(("position", instrument_id), position.position_e8, now_ns)
         for asset_id, wallet in self._wallets.items():
             self._check.saw(("wallet", asset_id), wallet.wallet_e8, now_ns)
+
+    def _book(self, asset_id: int, change_e8: int, seq: int) -> None:
+        """Move a wallet, unless a predecessor's cell shows that it was moved already."""
+        wallet = self._wallet(asset_id)
+        if seq > wallet.as_of_seq:
+            wallet.wallet_e8 += change_e8
 
     def _wallet(self, asset_id: int) -> _Wallet:
         wallet = self._wallets.get(asset_id)
@@ -208,7 +216,14 @@ class Account:
         return wallet
 
     def _publish(self) -> None:
-        """Write every cell; each says which executions it includes."""
+        """Write every cell; each says which executions it includes.
+
+        Wallets first: what a fill realised follows from the position before it, so a successor
+        that finds an old position and a new wallet can tell, and the other way round it could not.
+        """
+        executions_seq = max(self._as_of.values(), default=0)
+        for index, (asset_id, wallet) in enumerate(self._wallets.items()):
+            self._publish_wallet(index, asset_id, wallet, executions_seq)
         cell = self._position_cell
         for instrument_id, position in self._positions.items():
             cell.clear()
@@ -220,9 +235,6 @@ class Account:
             cell.differs = self._check.differs(("position", instrument_id))
             cell.reconciled_ns = self._check.reconciled_ns
             self._position_cells.write(_cell(instrument_id))
-        executions_seq = max(self._as_of.values(), default=0)
-        for index, (asset_id, wallet) in enumerate(self._wallets.items()):
-            self._publish_wallet(index, asset_id, wallet, executions_seq)
 
     def _publish_wallet(
         self, index: int, asset_id: int, wallet: _Wallet, executions_seq: int
@@ -291,9 +303,11 @@ class Account:
             else:
                 self._guard(self._adopt)(positions, balances)
             # A difference may still be on its way: look again soon, and only then call it one.
-            await asyncio.sleep(
-                self._config.settle_ms / 1e3 if self._check.is_doubtful else pause_s
-            )
+            if self._check.is_doubtful:
+                pause_s = self._config.settle_ms / 1e3
+                if self._page.state == RoleState.RECOVERING:
+                    pause_s = START_RETRY_S  # others wait for the first agreement
+            await asyncio.sleep(pause_s)
 
     def _adopt(self, positions: list[PositionReport], balances: list[BalanceReport]) -> None:
         """The first life takes the venue's word for everything that was there before."""

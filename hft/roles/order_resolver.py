@@ -46,6 +46,8 @@ MISSING_TRADES_NS: Final = 700 * NS_PER_MS
 HOLD_NS_MAX: Final = 2 * NS_PER_S
 """So long may the trades that a gap hid keep events of the user stream waiting."""
 HELD_MAX: Final = 4_096
+REST_CANCEL_AGAIN_NS: Final = 500 * NS_PER_MS
+"""A cancel by REST is not repeated sooner."""
 OPEN_ORDERS_WEIGHT: Final = 40
 """Weight of asking for the open orders of all symbols; those of one symbol weigh 1."""
 RETRY_S: Final = 0.5
@@ -378,9 +380,13 @@ class OrderResolver:
 
     def cancel_by_rest(self, order: Order, reason: Reason) -> None:
         """Cancel one order while the order session is down."""
-        if order.pending is Action.CANCEL or len(self._tasks) >= TASKS_MAX:
+        now_ns = time.monotonic_ns()
+        is_fresh = order.request_ns and now_ns - order.request_ns < REST_CANCEL_AGAIN_NS
+        if (order.pending is Action.CANCEL and is_fresh) or len(self._tasks) >= TASKS_MAX:
             return
-        order.cancel_sent(time.monotonic_ns(), reason)
+        if order.state is OrderState.UNRESOLVED and is_fresh:
+            return  # its last request failed at once: the ladder asks, nobody hammers
+        order.cancel_sent(now_ns, reason)
         self._page.count(counters.REST_ORDERS.id)
         self._spawn(self._cancel_one(order))
 

@@ -6,6 +6,7 @@ and line where Python knows them.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -60,11 +61,24 @@ def load_parameters(
         StrategyLoadError: an unknown parameter, a wrong type, a value out of range.
     """
     parameters: type[StrategyParameters] = plugin_class.Parameters
+    known = [field.name for field in msgspec.structs.fields(parameters)]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            raise StrategyLoadError(
+                f"{plugin} has no parameter {name}",
+                remedy=f"{hint}It has {_describe(parameters)}.",
+            )
     try:
         return msgspec.convert(dict(values), parameters)
     except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(" - at `$.")
+        name = place.rstrip("`")
+        if name in values:
+            what = f"{name} is {values[name]!r}: {_in_words(what)}"
         raise StrategyLoadError(
-            f"parameters of {plugin}: {error}", remedy=f"It has {_describe(parameters)}."
+            f"parameters of {plugin}: {what}", remedy=f"It has {_describe(parameters)}."
         ) from None
 
 
@@ -90,6 +104,11 @@ def load_strategy(
             remedy="Mend the plug-in's __init__.",
         ) from error
     return strategy
+
+
+def _in_words(what: str) -> str:
+    """The validator's words, without its patterns."""
+    return 'not a decimal number, as in "1.5"' if "regex" in what else what.lower()
 
 
 def _load_module(name: str) -> ModuleType:
