@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 a check failed, 2 usage, 3 not reachable.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,10 @@ from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE,
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended in the middle, as shells know it."""
 SYMBOLS = "BTCUSDT,ETHUSDT,SOLUSDT"
+PORT = click.IntRange(0, 65_535)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+TERMINAL_GONE = (errno.EIO,)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
@@ -51,9 +57,9 @@ def cli() -> None:
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--speed", type=click.FloatRange(0.01, 1_000), default=1.0, show_default=True,
               help="Of a recording, as a multiple of real time.")  # fmt: skip
-@click.option("--rest-port", default=0, help="Of the simulator; 0: any free one.")
-@click.option("--stream-port", default=0, help="As above.")
-@click.option("--api-port", default=0, help="As above.")
+@click.option("--rest-port", type=PORT, default=0, help="Of the simulator; 0: any free one.")
+@click.option("--stream-port", type=PORT, default=0, help="As above.")
+@click.option("--api-port", type=PORT, default=0, help="As above.")
 @click.option("--keep", is_flag=True, help="Keep the settings and the state for a look afterwards.")
 def demo(
     recordings: tuple[str, ...], files: tuple[str, ...], symbols: str | None, **options: Any
@@ -81,17 +87,18 @@ def up(config: str | None, name: str | None, topology: str | None, *, detach: bo
     """Start a system and watch over it until Ctrl-C."""
     from hft import config_file
     from tools.system import up as system_up
+    from tools.terminal import tell
 
     overrides = {("system", "name"): name, ("system", "topology"): topology}
     given = {key: value for key, value in overrides.items() if value is not None}
     path = config_file.find(config)
     settings = config_file.load(path, given)
     if not detach:
-        return system_up.run(settings, click.echo)
+        return system_up.run(settings, tell)
     arguments = [str(path)]
     for (_, key), value in given.items():
         arguments += [f"--{key}", value]
-    return system_up.detach(settings, arguments, click.echo)
+    return system_up.detach(settings, arguments, tell)
 
 
 @cli.command()
@@ -100,8 +107,9 @@ def down(name: str | None, run_dir: str | None) -> None:
     """Cancel the orders, stop every process, remove everything; also after a crash."""
     from tools.system import down as system_down
     from tools.system.places import run_root
+    from tools.terminal import tell
 
-    system_down.run(run_root(run_dir or ""), name, click.echo)
+    system_down.run(run_root(run_dir or ""), name, tell)
 
 
 @cli.command()
@@ -160,9 +168,9 @@ def reduce(reason: str, name: str | None, run_dir: str | None) -> None:
 
 
 @cli.command()
-@click.option("--rest-port", default=19080, show_default=True, help="0: any free one.")
-@click.option("--stream-port", default=19081, show_default=True)
-@click.option("--api-port", default=19082, show_default=True)
+@click.option("--rest-port", type=PORT, default=19080, show_default=True, help="0: any free one.")
+@click.option("--stream-port", type=PORT, default=19081, show_default=True)
+@click.option("--api-port", type=PORT, default=19082, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--symbols", default=SYMBOLS, show_default=True)
 @click.option("--seed", default=1, show_default=True)
@@ -268,21 +276,25 @@ def _print_json(value: object) -> None:
 
 def main() -> None:
     """Run the command line; a person's mistake is told in two lines, never as a traceback."""
+    _open_standard_streams()
     try:
         result = cli.main(standalone_mode=False)
+        sys.stdout.flush()  # here, where a reader that went away is understood
     except click.ClickException as error:
         error.show()
         sys.exit(EXIT_USAGE)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has seen enough
-        sys.exit(EXIT_OK)
+        _forget_output()
+        sys.exit(EXIT_OK)  # whoever read our output has seen enough
     except Exception as error:
         exit_code = _exit_code(error)
         if exit_code is None:
             raise
         _tell(error)
+        if isinstance(error, OSError):
+            _forget_output()
         sys.exit(exit_code)
     sys.exit(result if isinstance(result, int) else EXIT_OK)
 
@@ -291,6 +303,8 @@ def _exit_code(error: Exception) -> int | None:
     """Exit code of an error that is no fault of ours; None: it is one, and shows its traceback."""
     if isinstance(error, HftError):
         return error.exit_code
+    if isinstance(error, OSError) and error.errno in (*NO_ROOM, *NOT_ALLOWED, *TERMINAL_GONE):
+        return EXIT_USAGE
     for package, tree in (("ipc", "IpcError"), ("pinning", "PinningError")):
         module = sys.modules.get(package)  # not imported: then it raised nothing
         if module is not None and isinstance(error, getattr(module, tree)):
@@ -299,14 +313,57 @@ def _exit_code(error: Exception) -> int | None:
     return None
 
 
+def _open_standard_streams() -> None:
+    """Whoever closed one of them would have our first file or socket in its place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
+def _forget_output() -> None:
+    """Send what is still buffered nowhere, so that the interpreter's end does not fail on it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def _tell(error: Exception) -> None:
     """``hft: what is wrong``, and below it what to do."""
     problems = getattr(error, "problems", None) or [getattr(error, "message", str(error))]
-    for problem in problems:
-        click.echo("hft: " + problem.replace("\n", "\n     "), err=True)
     remedy = getattr(error, "remedy", "")
+    if isinstance(error, OSError):
+        problems, remedy = _of_the_host(error)
+    for problem in problems:
+        what, *more = problem.split("\n")
+        _to_stderr(f"hft: {what}" if what.endswith((".", "!", "?", ":")) else f"hft: {what}.")
+        for line in more:
+            _to_stderr(f"     {line}")
     if remedy:
-        click.echo("     " + remedy.replace("\n", "\n     "), err=True)
+        _to_stderr("     " + (remedy[:1].upper() + remedy[1:]).replace("\n", "\n     "))
+
+
+def _of_the_host(error: OSError) -> tuple[list[str], str]:
+    """A disk that is full and a file that is somebody else's, in words."""
+    what = error.filename or "a file"
+    if error.errno in NO_ROOM:
+        return [f"cannot write {what}: {error.strerror}."], "Free space there (`df`), then again."
+    if error.errno in TERMINAL_GONE:
+        return ["the terminal, or the disk, is gone."], ""
+    return (
+        [f"cannot use {what}: {error.strerror}."],
+        "Give this user the right to it, or name another place in the settings.",
+    )
+
+
+def _to_stderr(text: str) -> None:
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        return  # the terminal is gone: nobody is left to be told
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The command line: exit codes, words for a person's mistakes, nothing heavy for --help."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -117,3 +119,52 @@ def test_error_that_is_ours_shows_its_traceback(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(cli.cli, "main", broken)
     with pytest.raises(RuntimeError, match="ours"):
         cli.main()
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_port_that_cannot_be_one_is_refused(hft: Hft, port: str) -> None:
+    exit_code, out, err = hft("venue", "--rest-port", port)
+    assert (exit_code, out) == (2, "")
+    assert "Invalid value for '--rest-port'" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), "cannot write /x: No space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "cannot use /x: Permission"),
+    ],
+)
+def test_disk_that_refuses_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: OSError, told: str
+) -> None:
+    def refused(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.cli, "main", refused)
+    monkeypatch.setattr(cli, "_forget_output", lambda: None)
+    with pytest.raises(SystemExit) as raised:
+        cli.main()
+    assert raised.value.code == 2
+    assert capfd.readouterr().err.startswith(f"hft: {told}")
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_closed_standard_stream_is_no_obstacle(
+    project_root: Path, tmp_path: Path, closed: int
+) -> None:
+    (tmp_path / "good.toml").write_text(GOOD)
+    arguments = [sys.executable, "-m", "hft.cli", "config", "show", str(tmp_path / "good.toml")]
+    done = subprocess.run(
+        arguments, cwd=project_root, preexec_fn=lambda: os.close(closed), check=False
+    )
+    assert done.returncode == 0
+
+
+def test_reader_that_has_seen_enough_gets_no_traceback(project_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.toml").write_text(GOOD)
+    command = f"{sys.executable} -m hft.cli config show {tmp_path}/good.toml | head -1"
+    done = subprocess.run(
+        command, shell=True, cwd=project_root, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ('symbols = ["BTCUSDT"]\n', "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -40,6 +41,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 def main(settings: str) -> int:
     """Run the venue until SIGTERM; returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo, which ends us later
+    # A client that went away while it was written to is nothing a person has to hear of.
+    logging.getLogger("aiofastnet").setLevel(logging.ERROR)
     threading.Thread(target=_end_when_orphaned, daemon=True).start()
     try:
         config = msgspec.json.decode(settings, type=VenueConfig)

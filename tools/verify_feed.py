@@ -24,9 +24,13 @@ from hft.core.book import Book, BookEvent
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
 from hft.units import NS_PER_S, NS_PER_US
 from hft.venues.binance_usdm import codec
+from tools.terminal import paint
 
 CHUNK_BYTES: Final = 1 << 20
 LINE_BYTES_MAX: Final = 16 << 20
+NAME_COLUMNS: Final = 20
+COLUMN_WIDTHS: Final = {"frames": 9, "diffs": 8, "gaps": 4, "crossed": 7, "comparisons": 11,
+                        "mismatches": 10}  # fmt: skip
 HEAD_LINES_MAX: Final = 10_000
 CONTINUES_NS_MAX: Final = 60 * NS_PER_S
 MICROSECOND_DIGITS_MAX: Final = 17
@@ -362,25 +366,29 @@ def _unit_ns(digits: bytes) -> int:
 
 
 def _print_table(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)
-    columns = Counts.__slots__
-    table = Table("file", show_footer=True)
-    table.columns[0].footer = "together"
-    for name in columns:
-        table.add_column(name, str(getattr(report.totals, name)), justify="right")
-    for path, counts in report.files:
-        table.add_row(path.name, *(str(getattr(counts, name)) for name in columns))
-    console.print(table)
-    console.print(
-        f"{report.frames_per_s:,} frames/s through codec and book, in memory; "
-        f"{report.frames_per_s_with_reading:,} with reading and decompression"
-    )
+    """The answer, then every file, in lines that fit a narrow terminal."""
+    held = paint("the book equals the ticker", "green")
+    print(held if report.holds else paint("it does NOT hold: the book or the feed is wrong", "red"))
     for symbol in report.never_live:
-        console.print(f"{symbol}: no snapshot brought the book in step", style="bold")
-    verdict = "the book equals the ticker" if report.holds else "it does NOT hold: see above"
-    console.print(verdict, style="bold")
+        print(f"{symbol}: no snapshot brought the book in step")
+    print(
+        f"  {'file':<{NAME_COLUMNS}}",
+        *(f"{name:>{width}}" for name, width in COLUMN_WIDTHS.items()),
+    )
+    for path, counts in report.files:
+        print(_table_line(path.name, counts))
+    if len(report.files) > 1:
+        print(_table_line("together", report.totals))
+    others = {"snapshots": report.totals.snapshots, "resyncs": report.totals.resyncs,
+              "messages that are garbage": report.totals.garbage}  # fmt: skip
+    print("  " + " · ".join(f"{count:,} {name}" for name, count in others.items()))
+    print(
+        f"  {report.frames_per_s:,} frames/s through codec and book, in memory;"
+        f" {report.frames_per_s_with_reading:,} with reading"
+    )
+
+
+def _table_line(name: str, counts: Counts) -> str:
+    cells = (f"{getattr(counts, key):>{width},}" for key, width in COLUMN_WIDTHS.items())
+    shown = name if len(name) <= NAME_COLUMNS else "…" + name[1 - NAME_COLUMNS :]
+    return " ".join((f"  {shown:<{NAME_COLUMNS}}", *cells))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -16,10 +17,19 @@ import pytest
 
 import ipc
 from hft.counters import HOPS
+from hft.errors import UsageError
+from tools.demo.venue import check_ports
 from tools.system import commands, down, status
 from tools.system.places import known_systems
+from tools.venue.config import VenueConfig
 
 WAIT_S = 60
+ON_A_TERMINAL = """\
+import fcntl, termios
+fcntl.ioctl(0, termios.TIOCSCTTY)  # the terminal is ours: it ends, we are told by SIGHUP
+from hft.cli import main
+main()
+"""
 
 
 class Demo:
@@ -200,3 +210,42 @@ def test_recording_is_traded_at_a_higher_speed(
     assert len(report["account"]["position"]) == 5
     assert report["market"]["book_checks"] > 0
     here.assert_nothing_left()
+
+
+def test_address_of_another_host_is_refused_in_words() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.1 port"):
+        check_ports(VenueConfig(host="192.0.2.1", rest_port=port))
+
+
+def test_run_directory_that_cannot_be_made_is_told(tmp_path: Path, project_root: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "hft.cli", "demo", "--seconds", "1"],
+        env={**os.environ, "HFT_RUN_DIR": str(tmp_path / "file" / "below")},
+        cwd=project_root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("hft: cannot make ")
+    assert "HFT_RUN_DIR" in done.stderr
+
+
+def test_closed_terminal_leaves_nothing(project_root: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_A_TERMINAL, "demo", "--seconds", "60"],
+        env={**os.environ, "HFT_RUN_DIR": str(tmp_path)},
+        cwd=project_root, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while b" fills" not in shown:
+        shown += os.read(ours, 4096)
+    family = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+    os.close(ours)  # the kernel hangs up on whoever has it as its terminal
+    process.wait(WAIT_S)
+    assert {pid for pid in family if ipc.process_start_time(pid) is not None} == set()
+    assert ipc.list_segments(f"demo-{process.pid}") == []
+    assert list(tmp_path.iterdir()) == []

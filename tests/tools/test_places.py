@@ -10,8 +10,10 @@ from tools.system.places import (
     find_running,
     known_systems,
     make_run_dir,
+    make_state_dir,
     remove_run_dir,
     run_root,
+    write_whole,
 )
 
 
@@ -73,3 +75,22 @@ def test_run_directory_goes_with_everything_in_it(tmp_path: Path) -> None:
     (places.run_dir / "hot.fifo").touch()
     remove_run_dir(places.run_dir)
     assert not (tmp_path / "hft").exists()
+
+
+def test_file_that_cannot_be_written_is_told_and_the_old_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.json"
+    path.mkdir()  # a directory cannot be replaced by a file, whoever asks
+    with pytest.raises(UsageError, match=r"cannot write .*numbers\.json"):
+        write_whole(path, b"{}")
+    assert list(tmp_path.iterdir()) == [path]
+    path.rmdir()
+    write_whole(path, b"{}")
+    assert path.read_bytes() == b"{}"
+
+
+def test_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "root").write_text("")
+    with pytest.raises(UsageError, match="cannot make"):
+        make_state_dir(tmp_path / "root" / "name")
+    with pytest.raises(UsageError, match="cannot make"):
+        make_run_dir(Places("name", tmp_path / "root" / "below" / "name", tmp_path))

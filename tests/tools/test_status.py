@@ -35,10 +35,23 @@ def test_healthy_system_says_so_in_the_first_line() -> None:
     assert lines[0].endswith(" · compact · healthy")
     assert lines[2].split() == ["feed", "3", "0.1", "ms", "1", "of", "1", "live", "12,410", "0",
                                 "1", "41", "MB"]  # fmt: skip
-    assert lines[-1] == (
-        "  venue      orders 3.1 ms round trip · feed age 4 ms · weight 312/2400"
-        " · orders 41/300 · clock +1.8 ms"
-    )
+    assert lines[-2:] == [
+        "  venue     feed age 4.0 ms · order round trip 3.1 ms · clock +1.8 ms",
+        "            weight 312/2,400 per minute · orders 41/300 per 10 s",
+    ]
+
+
+def test_every_line_fits_a_narrow_terminal() -> None:
+    busy = msgspec.structs.replace(ROLE, name="execution", detail="venue DIFFERS, 12.3 s ago",
+                                   beat_ms=1_234.5, work_per_s=999_999, behind=99_999)  # fmt: skip
+    lines = render(msgspec.structs.replace(STATUS, roles=(ROLE, busy)))
+    assert max(map(len, lines)) <= 82
+
+
+def test_what_was_never_measured_is_not_shown_as_zero() -> None:
+    young = msgspec.structs.replace(STATUS.venue, round_trip_ms=0.0, feed_age_ms=-1.0)
+    line = render(msgspec.structs.replace(STATUS, venue=young))[-2]
+    assert "feed age ― · order round trip not measured yet" in line
 
 
 def test_memory_of_a_shared_process_stands_once() -> None:

@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 import ipc
 from hft import config_file
 from hft.config import Config
+from hft.errors import UnreachableError
 from hft.venues.binance_usdm.endpoints import Endpoints
 from hft.venues.binance_usdm.rest import RestClient
 from hft.venues.binance_usdm.signing import load_credentials
@@ -42,6 +46,54 @@ name = "maker"
 plugin = "hft.strategy.maker:Maker"
 symbols = ["BTCUSDT"]
 """
+BROKEN_PLUGIN = """\
+from hft.strategy.base import StrategyParameters
+
+class Broken:
+    class Parameters(StrategyParameters, frozen=True):
+        pass
+
+    def __init__(self, parameters, instrument):
+        raise RuntimeError("no model file")
+
+    def on_top_of_book(self, now_ns, top, position_e8, targets):
+        pass
+
+    def on_timer(self, now_ns, targets):
+        pass
+"""
+
+
+class Page(BaseHTTPRequestHandler):
+    """What a hotel's network answers to everything."""
+
+    def do_GET(self) -> None:
+        body = b"<html>please log in</html>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def page_port() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    """A port on which nobody listens, held so that nobody can."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +230,72 @@ def test_mistakes_are_told_and_nothing_is_left(
 def test_keys_that_are_refused(desk: Desk, key: str, secret: str, told: str) -> None:
     desk.use_key(key, secret)
     assert any(problem.startswith(told) for problem in problems_at(desk))
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("streams_url", "not with a WebSocket"),
+        ("api_url", "not with a WebSocket"),
+        ("rest_url", "does not answer as the venue does"),
+    ],
+)
+def test_page_in_place_of_the_venue_is_told_before_anything_starts(
+    desk: Desk, page_port: int, setting: str, told: str
+) -> None:
+    old = getattr(desk.config.venue, setting)
+    desk.change(old, f"{old.partition('://')[0]}://127.0.0.1:{page_port}")
+    with pytest.raises(UnreachableError, match=told) as raised:
+        preflight.check(desk.config)
+    assert f"venue.{setting}" in raised.value.message + raised.value.remedy
+
+
+@pytest.mark.parametrize("setting", ["streams_url", "api_url"])
+def test_address_that_nobody_answers_is_told_with_its_setting(
+    desk: Desk, free_port: int, setting: str
+) -> None:
+    old = getattr(desk.config.venue, setting)
+    desk.change(old, f"ws://127.0.0.1:{free_port}")
+    exit_code, out, err = desk.hft("up", str(desk.path))
+    assert (exit_code, out) == (3, "")
+    assert f"venue.{setting}: 127.0.0.1:{free_port} cannot be reached" in err
+    desk.assert_nothing_left()
+
+
+def test_key_file_that_others_may_read_is_a_notice(desk: Desk) -> None:
+    (desk.root / "key").chmod(0o644)
+    notices = preflight.check(desk.config).notices
+    assert [notice for notice in notices if str(desk.root / "key") in notice]
+
+
+def test_background_start_that_fails_tells_what_was_said(desk: Desk) -> None:
+    desk.use_key(KEY, "wrong")
+    exit_code, out, err = desk.hft("up", str(desk.path), "--detach")
+    assert (exit_code, out) == (2, "")
+    assert err.startswith(f'hft: "{desk.name}" did not start. It said:\n     the venue refused')
+    desk.assert_nothing_left()
+
+
+def test_state_directory_that_cannot_be_made_is_told(desk: Desk) -> None:
+    (desk.root / "state").write_text("a file is in its place")
+    for option in ((), ("--detach",)):
+        exit_code, out, err = desk.hft("up", str(desk.path), *option)
+        assert (exit_code, out) == (2, "")
+        assert f"{desk.root / 'state' / desk.name}" in err
+        assert "Set system.state_dir to a directory" in err
+        desk.assert_nothing_left()
+
+
+def test_plugin_that_fails_when_it_is_made_is_told_in_words(desk: Desk) -> None:
+    plugin = desk.root / "broken.py"
+    plugin.write_text(BROKEN_PLUGIN)
+    desk.change("hft.strategy.maker:Maker", f"{plugin}:Broken")
+    exit_code, _, err = desk.hft("up", str(desk.path))
+    assert exit_code == 2
+    assert "on BTCUSDT: RuntimeError in " in err
+    assert "no model file" in err
+    assert "Traceback" not in err
+    desk.assert_nothing_left()
 
 
 def test_good_account_gives_limits_rules_and_equity(desk: Desk) -> None:

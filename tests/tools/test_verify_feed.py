@@ -98,6 +98,8 @@ def test_a_person_gets_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().out
     for text in ("day.gz", "comparisons", "frames/s", "in memory", "the book equals the ticker"):
         assert text in printed
+    assert printed.splitlines()[0] == "the book equals the ticker"
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_a_gap_that_a_snapshot_mends_is_counted(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from tools.demo.report import Pages, Report, collect
 from tools.demo.screen import Screen
 from tools.demo.venue import DemoVenue, running_venue
 from tools.system.assembly import System, assembled
-from tools.system.places import remove_run_dir, run_root
+from tools.system.places import Places, make_run_dir, remove_run_dir, run_root
 from tools.system.planner import plan_processes
 from tools.system.status import process_statuses
 from tools.system.stopping import StopRequest
@@ -82,13 +82,14 @@ def run(options: Options) -> int:
     ):
         config = _settings(options, name, home, venue)
         screen.say(
-            f"hft demo · {options.topology} topology · {_venue_text(options)}"
-            f" · {' '.join(config.symbols)} · policy {config.risk.policy}"
+            f"hft demo · {options.topology} topology · {' '.join(config.symbols)}"
+            f" · policy {config.risk.policy}"
         )
         ports = venue.ports
         screen.done(
             "venue simulator",
-            f"REST {ports.rest} · streams {ports.streams} · orders {ports.api}",
+            f"{_market_text(options)} · REST {ports.rest} · streams {ports.streams}"
+            f" · orders {ports.api}",
         )
         with assembled(config, on_event=screen.event) as system:
             system.supervisor.add_helper("venue", venue.pid)
@@ -121,7 +122,6 @@ def _trade(
         screen.done(what, how)
     system.arm_itself()
     screen.done("armed", "demo arms itself; live waits for `hft arm`")
-    screen.say()
     pages = Pages(system.plan)
     begun_ns = time.monotonic_ns()
     while (
@@ -137,7 +137,7 @@ def _trade(
     return collect(
         pages,
         truth,
-        venue=_venue_text(options),
+        venue=f"simulator, {_market_text(options)}",
         seconds=passed_s,
         processes=processes,
     )
@@ -167,10 +167,10 @@ def _progress_text(pages: Pages) -> str:
     return f"{frames:,} frames · {sent:,} orders · {fills:,} fills"
 
 
-def _venue_text(options: Options) -> str:
+def _market_text(options: Options) -> str:
     if options.recordings:
-        return f"recording at {options.speed:g}× on the venue simulator"
-    return f"venue simulator (seed {options.seed})"
+        return f"recording at {options.speed:g}×"
+    return f"seed {options.seed}"
 
 
 def _simulator(options: Options) -> SimulatorConfig:
@@ -252,10 +252,11 @@ def _home(name: str, screen: Screen, *, keep: bool) -> Iterator[Path]:
         finally:
             screen.say(f"kept: {path}")
         return
-    run_dir = run_root() / name
-    path = run_dir / "home"
-    path.mkdir(mode=0o750, parents=True)
+    places = Places(name, run_root() / name, Path())
+    make_run_dir(places)
+    path = places.run_dir / "home"
     try:
+        path.mkdir(mode=0o750)
         yield path
     finally:
-        remove_run_dir(run_dir)
+        remove_run_dir(places.run_dir)

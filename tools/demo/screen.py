@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from types import TracebackType
 from typing import Any, Final
@@ -19,6 +20,8 @@ LATENCY_ROWS: Final = (
     ("decision → wire", EXECUTION_NS.name),
     ("whole", TICK_TO_TRADE_NS.name),
 )
+COLUMNS: Final = 80
+BAR_COLUMNS_MAX: Final = 110
 
 
 class Screen:
@@ -41,10 +44,11 @@ class Screen:
 
     def event(self, text: str) -> None:
         """Something the supervisor met: always said."""
-        if self._progress is not None:
-            self._progress.console.print(f"  ! {text}")
-        else:
-            click.echo(f"  {paint('!', 'yellow')} {text}", err=self._as_json)
+        with contextlib.suppress(OSError):  # who stops the processes must not stumble here
+            if self._progress is not None:
+                self._progress.console.print(f"  ! {text}", markup=False, highlight=False)
+            else:
+                click.echo(f"  {paint('!', 'yellow')} {text}", err=self._as_json)
 
     def __enter__(self) -> Screen:
         return self
@@ -61,14 +65,24 @@ class Screen:
         """Move the bar; there is none in a pipe."""
         if not self._is_terminal:
             return
-        if self._progress is None:
-            from rich.progress import BarColumn, Progress, TextColumn
-
-            columns = (TextColumn("  trading"), BarColumn(40), TextColumn("{task.description}"))
-            self._progress = Progress(*columns, transient=True)
-            self._task = self._progress.add_task("", total=total)
-            self._progress.start()
         description = f"{seconds:.0f} / {total:.0f} s   {text}"
+        if self._progress is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+            from rich.table import Column
+
+            console = Console()
+            console.width = min(console.width, BAR_COLUMNS_MAX)
+            self._progress = Progress(
+                TextColumn("  trading", table_column=Column(no_wrap=True)),
+                BarColumn(None),
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+                console=console,
+                transient=True,
+                expand=True,
+            )
+            self._task = self._progress.add_task(description, total=total)
+            self._progress.start()
         self._progress.update(self._task, completed=seconds, description=description)
 
     def end_progress(self) -> None:
@@ -91,20 +105,27 @@ class Screen:
 def summary_lines(report: Report) -> list[str]:
     """The summary as text."""
     market, orders = report.market, report.orders
-    lines = [
-        "",
-        f"  market      {market.frames:,} frames   {market.gaps} gaps"
-        f"   {market.book_checks:,} checks of the book against the venue,"
-        f" {market.book_mismatches} differ",
-        f"  orders      {orders.sent:,} sent   {orders.acked:,} acknowledged"
-        f"   {orders.fills:,} fills   {orders.canceled:,} cancelled"
-        f"   {orders.refused} refused by risk   {orders.unknown} unknown",
-    ]
     others = {"rejected": orders.rejected, "expired": orders.expired, "dropped": orders.dropped,
               "never accepted": orders.never_accepted}  # fmt: skip
-    if any(others.values()):
-        told = "   ".join(f"{count:,} {name}" for name, count in others.items() if count)
-        lines.append(f"              {told}")
+    lines = [
+        "",
+        *_wrapped(
+            "market",
+            f"{market.frames:,} frames",
+            f"{market.gaps:,} gaps",
+            f"{market.book_mismatches:,} of {market.book_checks:,} checks of the book differ",
+        ),
+        *_wrapped(
+            "orders",
+            f"{orders.sent:,} sent",
+            f"{orders.acked:,} acknowledged",
+            f"{orders.fills:,} fills",
+            f"{orders.canceled:,} cancelled",
+            f"{orders.refused:,} refused by risk",
+            f"{orders.unknown:,} unknown",
+            *(f"{count:,} {name}" for name, count in others.items() if count),
+        ),
+    ]
     lines += _account_lines(report)
     lines += [
         "",
@@ -121,15 +142,28 @@ def summary_lines(report: Report) -> list[str]:
 
 def _account_lines(report: Report) -> list[str]:
     account = report.account
-    held = "   ".join(f"{symbol} {_signed(qty)}" for symbol, qty in account.position.items())
+    held = [f"{symbol} {_signed(qty)}" for symbol, qty in account.position.items()]
     verdict = (
         paint("venue agrees ✓", "green") if account.agrees else paint("the venue DIFFERS ✗", "red")
     )
     return [
-        f"  account     {held}   {verdict}",
-        f"              wallet {account.wallet} USDT   fees {account.fee}"
-        f"   realised {_signed(account.realised)}   unrealised {_signed(account.unrealised)}",
+        f"  account     {verdict}",
+        *_wrapped("", *held),
+        f"              wallet {account.wallet} USDT   fees {account.fee} USDT",
+        f"              realised {_signed(account.realised)} USDT"
+        f"   unrealised {_signed(account.unrealised)} USDT",
     ]
+
+
+def _wrapped(label: str, *parts: str) -> list[str]:
+    """The parts side by side under a label, in as many lines as a narrow terminal needs."""
+    lines, line = [], f"  {label:<11}"
+    for part in parts:
+        if len(line) + 1 + len(part) > COLUMNS:
+            lines.append(line.rstrip())
+            line = " " * 13
+        line += f" {part}  "
+    return [*lines, line.rstrip()]
 
 
 def _signed(text: str) -> str:

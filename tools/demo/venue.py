@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
@@ -128,7 +129,7 @@ def check_ports(config: VenueConfig) -> None:
     """Find out before the start who holds a port that was asked for.
 
     Raises:
-        UsageError: somebody does; it says who.
+        UsageError: somebody does, and it says who; or this user may not listen there.
     """
     for setting, option in PORT_OPTIONS.items():
         port = getattr(config, setting)
@@ -138,11 +139,25 @@ def check_ports(config: VenueConfig) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((config.host, port))
-            except OSError:
-                raise UsageError(
-                    f"port {port} is taken by another process{_holder(port)}.",
-                    remedy=f"Choose another with {option}, or stop it.",
-                ) from None
+            except OSError as error:
+                raise _port_refused(config.host, port, option, error) from None
+
+
+def _port_refused(host: str, port: int, option: str, error: OSError) -> UsageError:
+    if error.errno == errno.EADDRINUSE:
+        return UsageError(
+            f"port {port} is taken by another process{_holder(port)}.",
+            remedy=f"Choose another with {option}, or stop it.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return UsageError(
+            f"this user may not listen on port {port}.",
+            remedy=f"Choose one above 1023 with {option}.",
+        )
+    return UsageError(
+        f"cannot listen on {host} port {port}: {error.strerror or error}.",
+        remedy="Choose an address of this host with --host.",
+    )
 
 
 def _holder(port: int) -> str:

@@ -34,7 +34,14 @@ from tools.system.segments import (
     remove_all,
     write_instruments,
 )
-from tools.system.supervisor import Supervisor, Target, cool_down, load_notes, warm_up
+from tools.system.supervisor import (
+    Supervisor,
+    Target,
+    cool_down,
+    load_notes,
+    warm_processes,
+    warm_up,
+)
 
 ARMS_ITSELF: Final = ("demo", "paper")
 """Modes in which no person has to arm the system."""
@@ -134,6 +141,8 @@ def assembled(
             on_event=on_event,
             context=context,
         )
+        for name, pid in warm_processes():
+            supervisor.add_helper(name, pid)
         system = System(plan, facts, footprint, supervisor, page)
         stack.callback(system.stop, on_event)
         yield system
@@ -154,8 +163,9 @@ def _take_place(places: Places, stack: ExitStack) -> None:
     """Make the run directory ours.
 
     Raises:
-        UsageError: the system runs, or parts of it do.
+        UsageError: the system runs, or parts of it do; or its disk is full.
     """
+    is_new = not places.run_dir.exists()
     make_run_dir(places)
     lock = ipc.RoleLock(places.run_dir, SUPERVISOR)
     try:
@@ -164,6 +174,13 @@ def _take_place(places: Places, stack: ExitStack) -> None:
         raise UsageError(
             f'"{places.name}" runs already (pid {error.pid}{_since(places.run_dir)}).',
             remedy="`hft status` shows it, `hft down` ends it; --name starts another beside it.",
+        ) from None
+    except OSError as error:
+        if is_new:
+            remove_run_dir(places.run_dir)
+        raise UsageError(
+            f"cannot write in {places.run_dir}: {error.strerror}.",
+            remedy="Make room there, or set system.run_dir to another directory.",
         ) from None
     for role in ROLES:
         pid = ipc.lock_holder(places.run_dir, role)

@@ -70,7 +70,7 @@ def _stop_supervisor(run_dir: Path, pid: int, say: Callable[[str], None]) -> Non
     if not ended:
         raise CheckFailedError(
             f'"{run_dir.name}" has not ended after {STOP_S_MAX:g} s (supervisor {pid}).',
-            remedy=f"kill -9 {pid}, then `hft down` again clears away what is left.",
+            remedy=f"Run kill -9 {pid}, then `hft down` again clears away what is left.",
         )
     if run_dir.exists():
         _clear_away(run_dir, say)

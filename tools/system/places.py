@@ -66,7 +66,7 @@ def make_run_dir(places: Places) -> None:
     """Make the run directory.
 
     Raises:
-        UsageError: they cannot be made, or the root belongs to somebody else.
+        UsageError: it cannot be made, or the root belongs to somebody else.
     """
     root = places.run_dir.parent
     try:
@@ -81,7 +81,43 @@ def make_run_dir(places: Places) -> None:
     except OSError as error:
         raise UsageError(
             f"cannot make {error.filename}: {error.strerror}.",
-            remedy="Set system.run_dir to a directory that you may write.",
+            remedy=f"Set system.run_dir or {RUN_DIR_VARIABLE} to a directory that you may write.",
+        ) from None
+
+
+def make_state_dir(state_dir: Path) -> None:
+    """Make the state directory where it is not there yet.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    try:
+        state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot make {state_dir}: {error.strerror}.",
+            remedy="Set system.state_dir to a directory that you may write.",
+        ) from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, also when the power goes.
+
+    Raises:
+        UsageError: it cannot be written; what was there before is there still.
+    """
+    draft = path.with_name(path.name + ".new")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}.",
+            remedy=f"Make room, or give this user the right to write in {path.parent}.",
         ) from None
 
 

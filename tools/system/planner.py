@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,7 @@ from hft.config import (
 )
 from hft.errors import UsageError
 from hft.graph import BELLS_MAX, INSTRUMENTS_MAX, ROLES
-from tools.system.places import Places
+from tools.system.places import Places, make_state_dir, write_whole
 
 INSTRUMENTS_FILE: Final = "instruments.json"
 TOPOLOGIES: Final[dict[str, tuple[tuple[str, tuple[str, ...]], ...]]] = {
@@ -96,19 +95,9 @@ def number_instruments(state_dir: Path, symbols: tuple[str, ...]) -> tuple[Instr
             remedy="Numbers are never used again: start a system with another name.",
         )
     if fresh:
-        _make_state_dir(state_dir)
-        _replace(path, json.dumps(numbers, indent=1).encode())
+        make_state_dir(state_dir)
+        write_whole(path, json.dumps(numbers, indent=1).encode())
     return tuple(InstrumentPlan(instrument_id=numbers[one], symbol=one) for one in symbols)
-
-
-def _make_state_dir(state_dir: Path) -> None:
-    try:
-        state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"cannot make {state_dir}: {error.strerror}.",
-            remedy="Set system.state_dir to a directory that you may write.",
-        ) from None
 
 
 def _load_numbers(path: Path) -> dict[str, int]:
@@ -116,6 +105,11 @@ def _load_numbers(path: Path) -> dict[str, int]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}.",
+            remedy="Set system.state_dir to a directory that you may read and write.",
+        ) from None
     except msgspec.DecodeError as error:
         raise UsageError(
             f"{path} is damaged: {error}.",
@@ -125,14 +119,4 @@ def _load_numbers(path: Path) -> dict[str, int]:
 
 def write_plan(plan: Plan) -> None:
     """Put the plan where the roles look for it."""
-    _replace(Path(plan.run_dir) / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan)))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, also when the power goes."""
-    draft = path.with_name(path.name + ".new")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    write_whole(Path(plan.run_dir) / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan)))

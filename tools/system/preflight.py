@@ -13,14 +13,16 @@ from typing import Final, TypeVar
 import msgspec
 
 from hft.config import Config, RateLimits
-from hft.errors import HftError, UsageError, VenueError
+from hft.errors import HftError, UnreachableError, UsageError, VenueError
 from hft.records import InstrumentStatus
 from hft.units import NS_PER_MS, format_e8, format_places
 from hft.venues.binance_usdm.endpoints import Endpoints
+from hft.venues.binance_usdm.errors import NO_CODE
 from hft.venues.binance_usdm.exchange_info import SymbolInfo
 from hft.venues.binance_usdm.reports import AccountConfig, PositionReport, SymbolConfig
 from hft.venues.binance_usdm.rest import RestClient
 from hft.venues.binance_usdm.signing import load_credentials
+from tools.system.reach import check_sockets
 
 KEY_REFUSED: Final = {
     -2014: "The API key in venue.key_file is not one: check that it was copied whole.",
@@ -65,10 +67,20 @@ def check(config: Config) -> VenueFacts:
     Raises:
         PreflightError: with everything that is wrong.
         UsageError: a key file or symbol is wrong.
-        UnreachableError: the venue does not answer.
+        UnreachableError: the venue does not answer, or something else answers in its place.
     """
     credentials = load_credentials(config.venue)
-    return _with_client(config, lambda client: _check(config, client, list(credentials.warnings)))
+    try:
+        return _with_client(
+            config, lambda client: _check(config, client, list(credentials.warnings))
+        )
+    except VenueError as error:
+        if error.code != NO_CODE:
+            raise
+        raise UnreachableError(
+            f"{config.venue.rest_url} does not answer as the venue does: {error.text}.",
+            remedy="Is something between here and the venue, or is venue.rest_url another's?",
+        ) from None
 
 
 def emergency_cancel(config: Config) -> str:
@@ -120,6 +132,8 @@ async def _cancel_own(config: Config, client: RestClient) -> tuple[int, list[str
 async def _check(config: Config, client: RestClient, notices: list[str]) -> VenueFacts:
     problems = _clock_problems(config, client.clock_offset_ns)
     info = await client.exchange_info(config.symbols)
+    for error in await check_sockets(Endpoints.from_config(config.venue), config.symbols[0]):
+        raise error
     try:
         account = await client.account_config()
         settings = {one.symbol: one for one in await client.symbol_config()}

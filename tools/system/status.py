@@ -167,7 +167,7 @@ def _role_status(
         cpu=process.cpu,
         state=RoleState(page.state).name.lower(),
         detail=_detail(plan, role, page, now_ns),
-        beat_ms=round((now_ns - page.beat_ns) / NS_PER_MS, 1) if page.beat_ns else -1.0,
+        beat_ms=_age_ms(page.beat_ns, now_ns),
         work_per_s=round((page.counter(counters.WORK.id) - work_before) / SAMPLE_S, 1),
         behind=_backlog(plan, role, page),
         epoch=page.epoch,
@@ -193,8 +193,8 @@ def _detail(plan: Plan, role: str, page: ipc.RolePage, now_ns: int) -> str:
             reconciled_ns = page.gauge(counters.RECONCILED_NS.id)
             if not reconciled_ns:
                 return "not yet compared"
-            agrees = "agrees with" if page.gauge(counters.AGREES.id) else "differs from"
-            return f"{agrees} venue {(now_ns - reconciled_ns) / NS_PER_S:.1f} s ago"
+            verdict = "agrees" if page.gauge(counters.AGREES.id) else "DIFFERS"
+            return f"venue {verdict}, {(now_ns - reconciled_ns) / NS_PER_S:.1f} s ago"
 
 
 def _backlog(plan: Plan, role: str, page: ipc.RolePage) -> int:
@@ -212,16 +212,20 @@ def _backlog(plan: Plan, role: str, page: ipc.RolePage) -> int:
 def _venue_status(
     plan: Plan, execution: ipc.RolePage, feed: ipc.RolePage, now_ns: int
 ) -> VenueStatus:
-    frame_ns = feed.gauge(counters.LAST_FRAME_NS.id)
     return VenueStatus(
         round_trip_ms=round(execution.gauge(counters.ROUND_TRIP_NS.id) / NS_PER_MS, 2),
-        feed_age_ms=round((now_ns - frame_ns) / NS_PER_MS, 1) if frame_ns else -1.0,
+        feed_age_ms=_age_ms(feed.gauge(counters.LAST_FRAME_NS.id), now_ns),
         weight=execution.gauge(counters.USED_WEIGHT.id),
         weight_limit=plan.limits.weight_1m,
         orders_10s=execution.gauge(counters.ORDERS_10S.id),
         orders_10s_limit=plan.limits.orders_10s,
         clock_offset_ms=round(execution.gauge(counters.CLOCK_OFFSET_NS.id) / NS_PER_MS, 2),
     )
+
+
+def _age_ms(then_ns: int, now_ns: int) -> float:
+    """How long ago it was; 0 when it happened since we looked at the clock, -1: it never did."""
+    return round(max(0, now_ns - then_ns) / NS_PER_MS, 1) if then_ns else -1.0
 
 
 def _problems(roles: tuple[RoleStatus, ...], execution: ipc.RolePage, watcher: int) -> list[str]:
@@ -245,6 +249,22 @@ def _last_line(text: str) -> str:
     return text.strip().rpartition("\n")[2]
 
 
+def _duration(milliseconds: float, otherwise: str) -> str:
+    if milliseconds < 0:
+        return otherwise
+    return f"{milliseconds:.1f} ms" if milliseconds < 100 else f"{milliseconds:.0f} ms"
+
+
+def _venue_lines(venue: VenueStatus) -> list[str]:
+    round_trip = f"{venue.round_trip_ms:.1f} ms" if venue.round_trip_ms else "not measured yet"
+    return [
+        f"  venue     feed age {_duration(venue.feed_age_ms, '―')}"
+        f" · order round trip {round_trip} · clock {venue.clock_offset_ms:+.1f} ms",
+        f"            weight {venue.weight:,}/{venue.weight_limit:,} per minute"
+        f" · orders {venue.orders_10s:,}/{venue.orders_10s_limit:,} per 10 s",
+    ]
+
+
 def render(status: Status) -> list[str]:
     """The answer for a person: what matters first, what can be done last."""
     health = paint("healthy", "green")
@@ -256,27 +276,19 @@ def render(status: Status) -> list[str]:
         f" · {status.topology} · {health}"
     ]
     lines += [f"  {problem}" for problem in status.problems[1:]]
-    lines.append(f"  {'role':<10} {'cpu':>3} {'beat':>9}  {'state':<28} {'work/s':>8} {'behind':>7}"
-                 f" {'restarts':>9} {'memory':>8}")  # fmt: skip
+    lines.append(f"  {'role':<9} {'cpu':>3} {'beat':>7}  {'state':<24} {'work/s':>7} {'behind':>6}"
+                 f" {'restarts':>8} {'memory':>6}")  # fmt: skip
     processes = {process.name: process for process in status.processes}
     shown: set[str] = set()
     for role in status.roles:
         process = processes[role.process]
         memory = "―" if role.process in shown else f"{process.rss_mb:.0f} MB"
         shown.add(role.process)
-        beat = f"{role.beat_ms:.1f} ms" if role.beat_ms >= 0 else "never"
         state = role.detail if role.state == "ready" else role.state
-        lines.append(f"  {role.name:<10} {role.cpu:>3} {beat:>9}  {state:<28}"
-                     f" {role.work_per_s:>8,.0f} {role.behind:>7} {process.restarts:>9}"
-                     f" {memory:>8}")  # fmt: skip
-    venue = status.venue
-    age = f"{venue.feed_age_ms:.0f} ms" if venue.feed_age_ms >= 0 else "―"
-    lines.append(
-        f"  venue      orders {venue.round_trip_ms:.1f} ms round trip"
-        f" · feed age {age} · weight {venue.weight}/{venue.weight_limit}"
-        f" · orders {venue.orders_10s}/{venue.orders_10s_limit}"
-        f" · clock {venue.clock_offset_ms:+.1f} ms"
-    )
+        lines.append(f"  {role.name:<9} {role.cpu:>3} {_duration(role.beat_ms, 'never'):>7}"
+                     f"  {state:<24} {role.work_per_s:>7,.0f} {role.behind:>6,}"
+                     f" {process.restarts:>8} {memory:>6}")  # fmt: skip
+    lines += _venue_lines(status.venue)
     if status.last_event:
         at = time.strftime("%H:%M:%S", time.localtime(status.last_event_wall_ns / NS_PER_S))
         lines.append(f"  last event {at}  {status.last_event}")

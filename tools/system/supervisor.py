@@ -7,6 +7,7 @@ Nothing here trades: while the supervisor is away, the roles go on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -142,7 +143,12 @@ def run_child(target: Target, run_dir: str, name: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.setsid()
     os.dup2(sys.stderr.fileno(), 1)  # standard output belongs to the command
-    sys.exit(target(run_dir, name))
+    try:
+        exit_code = target(run_dir, name)
+    except OSError as error:  # a disk that is full, a file that is another user's
+        print(f"hft {name}: {error}", file=sys.stderr)
+        exit_code = EXIT_USAGE
+    sys.exit(exit_code)
 
 
 def warm_up(preload: Sequence[str] = PRELOAD) -> Any:
@@ -156,6 +162,13 @@ def warm_up(preload: Sequence[str] = PRELOAD) -> Any:
     multiprocess.forkserver.ensure_running()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
+
+
+def warm_processes() -> tuple[tuple[str, int], ...]:
+    """The fork server and its tracker, name and process id: they outlive a killed supervisor."""
+    server: int = multiprocess.forkserver._forkserver._forkserver_pid or 0
+    tracker: int = multiprocess.resource_tracker._resource_tracker._pid or 0
+    return ("fork server", server), ("tracker", tracker)
 
 
 def cool_down() -> None:
@@ -390,7 +403,8 @@ class Supervisor:
 
     def _event(self, text: str) -> None:
         self._events.append(EventNote(wall_ns=time.time_ns(), text=text))
-        self._on_event(text)
+        with contextlib.suppress(OSError):  # nobody left to be told: the processes come first
+            self._on_event(text)
         self._note()
 
     def _note(self) -> None:
@@ -406,8 +420,11 @@ class Supervisor:
         )
         path = Path(self._plan.run_dir) / NOTES_FILE
         draft = path.with_suffix(".new")
-        draft.write_bytes(msgspec.json.encode(notes))
-        draft.replace(path)
+        try:
+            draft.write_bytes(msgspec.json.encode(notes))
+            draft.replace(path)
+        except OSError as error:  # a full disk is no reason to leave the processes alone
+            self._on_event(f"cannot write {path}: {error.strerror}")
 
 
 def _process_note(name: str, roles: tuple[str, ...], pid: int, restarts: int) -> ProcessNote:

@@ -14,7 +14,7 @@ from hft.errors import EXIT_OK, CheckFailedError
 from hft.units import NS_PER_S
 from tools.system.assembly import System, assembled
 from tools.system.child import python_command, python_environment
-from tools.system.places import places_of, supervisor_pid
+from tools.system.places import make_state_dir, places_of, supervisor_pid
 from tools.system.stopping import StopRequest
 from tools.system.supervisor import GivenUpError
 
@@ -95,7 +95,7 @@ def detach(config: Config, arguments: list[str], say: Say) -> int:
         CheckFailedError: it ended before; its words are shown.
     """
     places = places_of(config)
-    places.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    make_state_dir(places.state_dir)
     log = places.state_dir / LOG_FILE
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -111,7 +111,14 @@ def detach(config: Config, arguments: list[str], say: Say) -> int:
             say(f'"{places.name}" runs in the background (pid {process.pid}); log: {log}')
             return EXIT_OK
     words = _tail(log).decode(errors="replace").strip()
-    error = CheckFailedError(words.removeprefix("hft: ") or "it ended without a word.")
+    if words:
+        said = [line.strip().removeprefix("hft: ") for line in words.splitlines()]
+        error = CheckFailedError("\n".join((f'"{places.name}" did not start. It said:', *said)))
+    else:
+        error = CheckFailedError(
+            f'"{places.name}" ended with exit code {exit_code}, and {log} is empty.',
+            remedy="Is there room left for it? Without --detach it tells the terminal.",
+        )
     error.exit_code = exit_code or error.exit_code
     raise error
 
