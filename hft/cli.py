@@ -217,6 +217,34 @@ def bench_ipc(peers: str | None, **options: Any) -> int:
     return run(peers=_split(peers) or None, **options)
 
 
+@bench.command(name="risk")
+@click.option("--instruments", type=click.IntRange(1, 127), default=100, show_default=True)
+@click.option("--strategies", type=click.IntRange(1, 127), default=20, show_default=True)
+@_as_json
+@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
+def bench_risk(**options: Any) -> int:
+    """One judgement with all checks on, and one turn of the role from record to record."""
+    from tools.bench.risk import run
+
+    return run(**options)
+
+
+@cli.command()
+@click.option("--minutes", type=click.FloatRange(0.1, 1_440), default=1.0, show_default=True)
+@click.option("--seed", default=1, show_default=True, help="Of what is done to whom, and when.")
+@click.option("--topology", type=click.Choice(["compact", "dedicated"]), default="compact",
+              show_default=True, help="Which roles share a process.")  # fmt: skip
+@click.option("--only", help="Comma-separated: kill, stop, pair, all; or halt: drills of the halt.")
+@click.option("--drills", type=click.IntRange(1, 10_000), default=100, show_default=True,
+              help="With --only halt: how many.")  # fmt: skip
+@_as_json
+def chaos(only: str | None, **options: Any) -> int:
+    """Kill and stop real processes under load, then audit the books against the venue's."""
+    from tools.chaos import Options, run
+
+    return run(Options(only=_split(only), **options))
+
+
 @cli.group()
 def config() -> None:
     """Look at settings."""

@@ -5,7 +5,11 @@ start it from a ``config.VenueConfig``; ``/sim/truth`` and ``/sim/stats`` on the
 really happened. The market is a seeded crowd or a recording; every frame and reply leaves through
 ``outlet.Outlet``.
 
-What it does not model: conditional (algo) orders, liquidation, leverage brackets beyond the first,
-hedge mode (it can be set, orders are then refused) and isolated margin (it can be set and is told,
-the wallet backs all positions alike), klines and the 24-hour statistics, market makers' RPI orders.
+Faults are made by command (``POST /sim/fault?kind=...``; ``GET /sim/faults`` lists the kinds, their
+options and counts) and by the seeded schedule of ``config.FaultConfig``; see ``faults.Faults``.
+
+What it does not model: conditional (algo) orders, liquidation other than by command, leverage
+brackets beyond the first, hedge mode (it can be set, orders are then refused) and isolated margin
+(it can be set and is told, the wallet backs all positions alike), klines and the 24-hour
+statistics, market makers' RPI orders.
 """

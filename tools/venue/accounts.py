@@ -46,6 +46,8 @@ class ClientOrder(Order):
     quote_e8: int = 0
     modify_id: str = ""
     amend_count: int = 0
+    forced_expiry: str = ""
+    """Reason the venue gives for ending it itself (``er`` of ORDER_TRADE_UPDATE)."""
 
     @property
     def open_qty_e8(self) -> int:

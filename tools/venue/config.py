@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from hft.errors import ConfigError
+from tools.venue.fault_kinds import KINDS
 
 
 class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,6 +23,18 @@ class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     wallet: str = "100000"
     """USDT at the start, decimal text; the first key of an account decides."""
     can_trade: bool = True
+
+
+class FaultConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Faults by schedule. Commands work whatever stands here."""
+
+    seed: int = 1
+    per_minute: dict[str, float] = {}
+    """Mean number of faults per minute for each kind; kinds not named do not happen."""
+    from_s: float = 0.0
+    """Time after the start without faults."""
+    until_s: float = 1e9
+    """Time after the start at which the schedule ends."""
 
 
 class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +79,8 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     refusals_before_ban: int = 50
     """Requests over the weight limit in one minute before the address is banned."""
     ban_s: int = 120
+    ban_notice_ms: int = 250
+    """Requests this long after the first 418 of a ban may still have been on their way."""
     open_orders_per_symbol: int = 200
 
     depth_interval_ms: int = 10
@@ -84,6 +99,8 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Whether a private URL without ``events=`` delivers; sources disagree about the venue."""
     event_numbers_padded: bool = False
     """ORDER_TRADE_UPDATE and ACCOUNT_UPDATE with padded decimals, as before mid-2025."""
+    faults: FaultConfig = FaultConfig()
+    """Faults the venue makes by itself; none unless rates are given."""
     sends_buffered_max_bytes: int = 64 * 1024 * 1024
     """A client that lets more than this pile up is disconnected."""
 
@@ -102,6 +119,11 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             problems.append("symbols is empty: name at least one")
         if not self.accounts:
             problems.append("accounts is empty: name at least one API key")
+        for kind, rate in self.faults.per_minute.items():
+            if kind not in KINDS:
+                problems.append(f"faults.per_minute names {kind}, which is no kind of fault")
+            elif rate < 0:
+                problems.append(f"faults.per_minute.{kind} is {rate}: it cannot be negative")
         for account in self.accounts:
             if bool(account.secret) == bool(account.public_key_pem):
                 problems.append(f"account {account.api_key}: give either secret or public_key_pem")

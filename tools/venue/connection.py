@@ -22,6 +22,7 @@ class Connection(WSListener):
         self._timers: list[asyncio.TimerHandle] = []
         self._unanswered_since_ms = 0
         self._is_behind = False
+        self._is_deaf = False
         self._second = 0
         self._messages = 0
         self._parts: list[bytes] = []
@@ -60,6 +61,17 @@ class Connection(WSListener):
             self._transport.send_close(code, reason.encode())
             self._transport.disconnect()
 
+    def reset(self) -> None:
+        """End the connection without a close frame."""
+        if self._transport is not None:
+            self.is_open = False
+            self._transport.underlying_transport.abort()
+
+    def go_silent(self, *, is_deaf: bool) -> None:
+        """Write nothing any more, not even an answer to a ping, and leave the socket as it is."""
+        self.is_open = False
+        self._is_deaf = is_deaf
+
     @property
     def address(self) -> str:
         """The client's IP address."""
@@ -89,7 +101,11 @@ class Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Count, answer pings, put text together."""
+        if self._is_deaf:
+            return
         if frame.msg_type == WSMsgType.CLOSE:
+            if not self.is_open:
+                return
             self.is_open = False
             transport.send_close(WSCloseCode.OK)
             transport.disconnect()
@@ -99,7 +115,7 @@ class Connection(WSListener):
             return
         if not self._count_message():
             return
-        if frame.msg_type == WSMsgType.PING:
+        if frame.msg_type == WSMsgType.PING and self.is_open:
             transport.send_pong(frame.get_payload_as_bytes())
         elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
             self._parts.append(frame.get_payload_as_bytes())

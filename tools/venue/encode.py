@@ -76,6 +76,26 @@ class FrameEncoder:
             f'"b":{self.levels(bids)},"a":{self.levels(asks)},"st":1}}'
         )
 
+    def force_order(
+        self,
+        *,
+        side: Side,
+        qty_e8: int,
+        price_e8: int,
+        average_e8: int,
+        filled_e8: int,
+        status: str,
+        now_ms: int,
+    ) -> str:
+        """``<symbol>@forceOrder``: a liquidation."""
+        price, qty = self.price, self.qty
+        return (
+            f'{{"e":"forceOrder","E":{now_ms},"o":{{"s":"{self.symbol}","S":"{side.name}",'
+            f'"o":"LIMIT","f":"IOC","q":"{qty(qty_e8)}","p":"{price(price_e8)}",'
+            f'"ap":"{price(average_e8)}","X":"{status}","l":"{qty(filled_e8)}",'
+            f'"z":"{qty(filled_e8)}","T":{now_ms},"ps":"{self.symbol}","st":1}}}}'
+        )
+
     def snapshot(
         self,
         *,

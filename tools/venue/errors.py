@@ -8,12 +8,25 @@ from typing import Final
 class ApiError(Exception):
     """A request refused with a code of the venue's error table; becomes the reply body."""
 
-    def __init__(self, code: int, text: str, *, status: int = 400, retry_after_s: int = 0) -> None:
+    def __init__(
+        self,
+        code: int,
+        text: str,
+        *,
+        status: int = 400,
+        retry_after_s: int = 0,
+        is_violation: bool = True,
+        is_gateway: bool = False,
+    ) -> None:
         super().__init__(f"{code} {text}")
         self.code = code
         self.text = text
         self.status = status
         self.retry_after_s = retry_after_s
+        self.is_violation = is_violation
+        """Of a limit: whether the client should have known better."""
+        self.is_gateway = is_gateway
+        """Whether it comes from the venue's gateway, whose bodies over REST are not JSON."""
 
 
 _TEXTS: Final[dict[int, str]] = {

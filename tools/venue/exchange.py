@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hft.core.matching import Accepted, Amended, Ended
 from hft.records import Side
@@ -23,9 +23,12 @@ from tools.venue.errors import refuse
 from tools.venue.exchange_info import SymbolRules, exchange_info
 from tools.venue.hub import Hub
 from tools.venue.limits import AddressLimit, OrderLimit
-from tools.venue.market import IdSource, MarketEvent, NumberedTrade, SymbolMarket
+from tools.venue.market import NS_PER_MS, IdSource, MarketEvent, NumberedTrade, SymbolMarket
 from tools.venue.outlet import Outlet
 from tools.venue.user_events import UserEvents, UserSink, final_status
+
+if TYPE_CHECKING:
+    from tools.venue.request import Gate
 
 FIRST_UPDATE_ID: Final = 8_214_400_000_000
 FIRST_ORDER_ID: Final = 8_389_765_739_703_625_592
@@ -59,7 +62,15 @@ class Exchange:
     ) -> None:
         self.config = config
         self.clock_ms = clock_ms
+        self._read_ms = clock_ms
+        self._clock_offset_ms = 0
         self.outlet = Outlet()
+        self.gate: Gate | None = None
+        """Stands before the handlers of requests while faults are at work there."""
+        self.faults_told: Callable[[], dict[str, Any]] = dict
+        """Counts of the faults that were begun, for the truth."""
+        self.is_down = False
+        """Nothing of the venue answers."""
         self.hub = Hub(self.outlet)
         self.update_ids = IdSource(FIRST_UPDATE_ID)
         self.deliver: UserSink = _nobody_listens
@@ -133,8 +144,13 @@ class Exchange:
                 weight_per_minute=self.config.weight_per_minute,
                 refusals_before_ban=self.config.refusals_before_ban,
                 ban_s=self.config.ban_s,
+                ban_notice_ms=self.config.ban_notice_ms,
             )
         return limit
+
+    def address_limits(self) -> list[AddressLimit]:
+        """The limits of all addresses that ever asked."""
+        return list(self._addresses.values())
 
     def exchange_info(self) -> dict[str, object]:
         """The exchangeInfo body with the present states of the symbols."""
@@ -185,11 +201,11 @@ class Exchange:
             raise refuse(-1125)
         return self.start_listen_key(account)
 
-    def end_listen_key(self, account: Account) -> None:
+    def end_listen_key(self, account: Account, *, is_told: bool = True) -> None:
         """Close the listen key for everybody who listens with it."""
-        if account.listen_key:
+        if account.listen_key and is_told:
             self.events.listen_key_expired(account, account.listen_key, self.clock_ms())
-            account.listen_key = ""
+        account.listen_key = ""
 
     # Time.
 
@@ -197,7 +213,7 @@ class Exchange:
         """What happens by itself: dated orders, countdowns, listen keys, funding."""
         now_ms = self.clock_ms()
         for market in self.markets.values():
-            market.apply(market.book.expire_due(now_ms * 1_000_000))
+            market.apply(market.book.expire_due(now_ms * NS_PER_MS))
             market.commit(now_ms)
         for (account_id, symbol), due_ms in list(self.countdowns.items()):
             if due_ms <= now_ms:
@@ -207,7 +223,7 @@ class Exchange:
             if account.listen_key and account.listen_key_until_ms <= now_ms:
                 self.end_listen_key(account)
         if now_ms >= self.next_funding_ms:
-            self._pay_funding(now_ms)
+            self.pay_funding()
             self.next_funding_ms = self._funding_after(now_ms)
 
     def cancel_all(self, account: Account, symbol: str) -> None:
@@ -215,18 +231,55 @@ class Exchange:
         market = self.market(symbol)
         now_ms = self.clock_ms()
         for order in list(account.opened(symbol).values()):
-            market.apply(market.book.cancel(order, now_ms * 1_000_000))
+            market.apply(market.book.cancel(order, now_ms * NS_PER_MS))
             market.commit(now_ms)
+
+    def expire_all(self, account: Account, reason: str) -> int:
+        """The venue ends all open orders of an account, for one of its reasons; how many."""
+        now_ms = self.clock_ms()
+        orders = [order for opened in account.open_orders.values() for order in opened.values()]
+        for order in orders:
+            order.forced_expiry = reason
+            market = self.markets[order.symbol]
+            market.apply(market.book.cancel(order, now_ms * NS_PER_MS))
+            market.commit(now_ms)
+        return len(orders)
 
     def set_status(self, symbol: str, status: str) -> None:
         """Change a symbol's trading status and tell it on ``!contractInfo``."""
         market = self.market(symbol)
         market.status = status
-        now_ms = self.clock_ms()
+        self._tell_contract(market)
+
+    def set_tick(self, symbol: str, tick_e8: int) -> None:
+        """Change a symbol's tick size and tell it; orders that rest stay where they are."""
+        market = self.market(symbol)
+        market.change_tick(tick_e8, self.clock_ms())
+        self._tell_contract(market)
+
+    def _tell_contract(self, market: SymbolMarket) -> None:
+        now_ms, symbol = self.clock_ms(), market.rules.symbol
         self.hub.topic("!contractInfo").publish(
             f'{{"e":"contractInfo","E":{now_ms},"s":"{symbol}","ps":"{symbol}","ct":"PERPETUAL",'
-            f'"dt":4133404800000,"ot":1569398400000,"cs":"{status}","st":1}}'
+            f'"dt":4133404800000,"ot":1569398400000,"cs":"{market.status}","st":1}}'
         )
+
+    def reset_update_ids(self) -> None:
+        """Update ids begin again: only when nobody listens may the books' ids go back."""
+        self.update_ids.reset(FIRST_UPDATE_ID)
+        for market in self.markets.values():
+            market.last_id = self.update_ids.next()
+
+    def step_clock(self, milliseconds: int) -> None:
+        """The venue's clock jumps; what was due in a while still is."""
+        self._clock_offset_ms += milliseconds
+        self.clock_ms = lambda: self._read_ms() + self._clock_offset_ms
+        for market in self.markets.values():
+            market.shift_clock(milliseconds)
+        for key in self.countdowns:
+            self.countdowns[key] += milliseconds
+        for account in self.accounts.values():
+            account.listen_key_until_ms += milliseconds
 
     # Books of account.
 
@@ -250,7 +303,11 @@ class Exchange:
                 case Ended(order=order, reason=reason):
                     assert isinstance(order, ClientOrder)
                     account = self._by_id(order.account_id)
-                    execution, order.status, expiry_reason = final_status(reason)
+                    execution, order.status, expiry_reason = (
+                        final_status(reason)
+                        if not order.forced_expiry
+                        else ("EXPIRED", "EXPIRED", order.forced_expiry)
+                    )
                     order.updated_ms = now_ms
                     account.close(order)
                     self.events.order_update(
@@ -315,6 +372,8 @@ class Exchange:
         account = self._by_id(order.account_id)
         price_e8, qty_e8 = event.trade.price_e8, event.trade.qty_e8
         rate = account.rates.maker if is_maker else account.rates.taker
+        if order.type == "LIQUIDATION":
+            rate = 0
         fee_e8 = cut(qty_e8 * price_e8 * rate, E8**2)
         position = account.position(order.symbol)
         realised_e8 = position.apply(order.side, qty_e8, price_e8, fee_e8, now_ms)
@@ -354,24 +413,32 @@ class Exchange:
             account, order, market.rules, execution="TRADE", now_ms=now_ms, fill=fill
         )
 
-    def _pay_funding(self, now_ms: int) -> None:
+    def pay_funding(self) -> None:
+        """Every position pays or gets funding at the mark price."""
+        now_ms = self.clock_ms()
         for account in self.accounts.values():
             for symbol, position in account.positions.items():
                 if not position.qty_e8:
                     continue
                 owed_e24 = position.qty_e8 * self.markets[symbol].mark_e8 * self.funding_rate_e8
                 paid_e8 = -cut(owed_e24, E8**2)
-                account.wallet_e8 += paid_e8
-                account.updated_ms = now_ms
-                self._add_income(account, symbol, "FUNDING_FEE", paid_e8, now_ms, "")
-                self.events.account_update(
-                    account,
-                    None,
-                    reason="FUNDING_FEE",
-                    now_ms=now_ms,
-                    change_e8=paid_e8,
-                    symbol=symbol,
-                )
+                self.change_wallet(account, symbol, "FUNDING_FEE", paid_e8, now_ms)
+
+    def change_wallet(
+        self, account: Account, symbol: str, kind: str, amount_e8: int, now_ms: int
+    ) -> None:
+        """Money that comes or goes without a trade."""
+        account.wallet_e8 += amount_e8
+        account.updated_ms = now_ms
+        self._add_income(account, symbol, kind, amount_e8, now_ms, "")
+        self.events.account_update(
+            account,
+            None,
+            reason=kind,
+            now_ms=now_ms,
+            change_e8=amount_e8,
+            symbol=symbol if kind == "FUNDING_FEE" else "",
+        )
 
     def _add_income(
         self,

@@ -13,6 +13,8 @@ from hft.units import E8, format_e8, format_places, parse_e8
 
 PERPETUAL_DELIVERY_MS: Final = 4_133_404_800_000
 QUOTE_ASSETS: Final = ("USDT", "USDC", "FDUSD", "BUSD", "BTC")
+LIQUIDATION_FEE_E8: Final = 1_250_000
+"""Of the notional, taken from the wallet for the insurance fund."""
 ONBOARD_MS: Final = 1_569_398_400_000
 STANDARD_LIMITS: Final[Mapping[str, int]] = {
     "weight_per_minute": 2_400,
@@ -235,7 +237,7 @@ def _symbol(rules: SymbolRules, open_orders_max: int) -> dict[str, Any]:
         "underlyingType": "COIN",
         "underlyingSubType": [],
         "triggerProtect": "0.0500",
-        "liquidationFee": "0.012500",
+        "liquidationFee": format_places(LIQUIDATION_FEE_E8, 6),
         "marketTakeBound": format_e8(rules.market_take_bound_e8),
         "maxMoveOrderLimit": 10_000,
         "filters": [

@@ -46,11 +46,30 @@ class Window:
 class AddressLimit:
     """Request weight of one address, and its ban when it goes on after refusals."""
 
-    def __init__(self, *, weight_per_minute: int, refusals_before_ban: int, ban_s: int) -> None:
+    def __init__(
+        self,
+        *,
+        weight_per_minute: int,
+        refusals_before_ban: int,
+        ban_s: int,
+        ban_notice_ms: int = 0,
+    ) -> None:
         self.weight = Window(MINUTE_MS, weight_per_minute)
         self._refusals = Window(MINUTE_MS, refusals_before_ban)
         self._ban_ms = ban_s * 1000
+        self._ban_notice_ms = ban_notice_ms
         self._banned_until_ms = 0
+        self._ban_told_ms = 0
+        self._paused_until_ms = 0
+
+    def ban(self, now_ms: int, length_ms: int) -> None:
+        """Refuse everything for a while, whatever the client did."""
+        self._banned_until_ms = now_ms + length_ms
+        self._ban_told_ms = 0
+
+    def pause(self, now_ms: int, length_ms: int) -> None:
+        """Behave as if the weight were used up for a while, whatever the client did."""
+        self._paused_until_ms = now_ms + length_ms
 
     def spend(self, address: str, now_ms: int, weight: int) -> None:
         """Count a request.
@@ -60,26 +79,35 @@ class AddressLimit:
         """
         if now_ms < self._banned_until_ms:
             raise self._banned(address, now_ms)
-        if self.weight.add(now_ms, weight) <= self.weight.limit:
+        is_paused = now_ms < self._paused_until_ms
+        if self.weight.add(now_ms, weight) <= self.weight.limit and not is_paused:
             return
         if self._refusals.add(now_ms, 1) > self._refusals.limit:
-            self._banned_until_ms = now_ms + self._ban_ms
+            self.ban(now_ms, self._ban_ms)
             raise self._banned(address, now_ms)
+        ends_in_ms = self.weight.ends_in_ms(now_ms)
+        if is_paused:
+            ends_in_ms = self._paused_until_ms - now_ms
         raise ApiError(
             -1003,
             f"Too many requests; current limit of IP({address}) is {self.weight.limit} requests "
             "per minute. Please use the websocket for live updates to avoid polling the API.",
             status=429,
-            retry_after_s=-(-self.weight.ends_in_ms(now_ms) // 1000),
+            retry_after_s=-(-ends_in_ms // 1000),
+            is_violation=not is_paused,
         )
 
     def _banned(self, address: str, now_ms: int) -> ApiError:
+        if not self._ban_told_ms:
+            self._ban_told_ms = now_ms
         return ApiError(
             -1003,
             f"Way too many requests; IP({address}) banned until {self._banned_until_ms}. "
             "Please use the websocket for live updates to avoid bans.",
             status=418,
             retry_after_s=-(-(self._banned_until_ms - now_ms) // 1000),
+            # The first to be refused cannot have known, nor what was on its way at that moment.
+            is_violation=now_ms > self._ban_told_ms + self._ban_notice_ms,
         )
 
 

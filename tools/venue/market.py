@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
+from msgspec import structs
+
 from hft.core.matching import Accepted, Amended, Ended, EndReason, Event, MatchingBook, Trade
 from hft.records import Side
 from tools.venue.encode import FrameEncoder
@@ -17,6 +19,7 @@ from tools.venue.exchange_info import SymbolRules
 from tools.venue.hub import Hub, Topic
 
 NS_PER_MS: Final = 1_000_000
+HALTED: Final = "TRADING_HALT"
 AGGREGATION_MS: Final = 100
 SNAPSHOT_LEVELS_MAX: Final = 1_000
 PARTIAL_LEVELS: Final = (5, 10, 20)
@@ -32,6 +35,10 @@ class IdSource:
     """The venue's update ids: one counter for all symbols, so a symbol's own ids have holes."""
 
     def __init__(self, last_id: int) -> None:
+        self._last_id = last_id
+
+    def reset(self, last_id: int) -> None:
+        """Begin again after that id."""
         self._last_id = last_id
 
     def next(self) -> int:
@@ -146,6 +153,8 @@ class SymbolMarket:
         as only that stays in step with the recorded bookTickers."""
         self.is_recorded = is_recorded
         self.status = "TRADING"
+        self.on_tick_change: Callable[[int], None] | None = None
+        """Told when the tick size changed: whoever quotes here."""
         self.last_id = ids.next()
         self.mark_e8 = rules.start_price_e8
         self.last_price_e8 = rules.start_price_e8
@@ -228,6 +237,21 @@ class SymbolMarket:
         self.public.set_level(side, price_e8, qty_e8, 0)
         (self._bids if side > 0 else self._asks).add(price_e8)
         self.apply(self.book.set_level(side, price_e8, qty_e8, now_ms * NS_PER_MS))
+
+    def change_tick(self, tick_e8: int, now_ms: int) -> None:
+        """Prices of new orders stand on another grid from now on."""
+        old = self.rules
+        lowest_e8 = -(-old.price_min_e8 // tick_e8) * tick_e8
+        self.rules = structs.replace(old, tick_e8=tick_e8, price_min_e8=lowest_e8)
+        if self.on_tick_change is not None:
+            self.on_tick_change(now_ms)
+
+    def shift_clock(self, milliseconds: int) -> None:
+        """The clock jumps; what is due keeps its distance."""
+        for chain in self._chains:
+            chain.due_ms += milliseconds
+        if self._aggregate is not None:
+            self._aggregate.since_ms += milliseconds
 
     # Publication.
 

@@ -12,7 +12,8 @@ from random import Random
 from typing import Final, NamedTuple
 
 from hft.records import Side
-from tools.venue.market import NS_PER_MS, SymbolMarket
+from tools.venue.exchange_info import SymbolRules
+from tools.venue.market import HALTED, NS_PER_MS, SymbolMarket
 
 NEAR_TICKS: Final = 20
 """Every tick of this distance from the best may hold a level."""
@@ -78,13 +79,14 @@ class SyntheticMarket:
         self._step_e8 = rules.step_e8
         self._level_steps = max(1, rules.level_qty_e8 // rules.step_e8)
         self._reference = rules.start_price_e8 / rules.tick_e8
-        self._tick_min = rules.price_min_e8 // rules.tick_e8 + 2 * ZONES[-1][0]
+        self._tick_min = _tick_min(rules)
         self._bids: dict[int, int] = {}
         self._asks: dict[int, int] = {}
         self._time_s = 0.0
         self._next_s = 0.0
         self._burst_from_s = self._next_burst()
         self._rate_per_s = activity.refreshes_per_s + activity.trades_per_s + activity.moves_per_s
+        market.on_tick_change = self._change_tick
 
     def start(self, now_ms: int) -> None:
         """Put the first book up."""
@@ -100,6 +102,11 @@ class SyntheticMarket:
             self._act(now_ms)
             self._next_s += self._random.expovariate(self._rate_per_s * self._factor())
         return False
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether nobody may trade here now."""
+        return self._market.status == HALTED
 
     @property
     def time_s(self) -> float:
@@ -205,6 +212,18 @@ class SyntheticMarket:
         scale = self._level_steps * (0.5 + min(index, 40) / 20)
         return max(1, int(self._random.lognormvariate(0.0, 0.9) * scale)) * self._step_e8
 
+    def _change_tick(self, now_ms: int) -> None:
+        """All quotes leave the old grid and come back on the new one."""
+        for side, levels in ((Side.BUY, self._bids), (Side.SELL, self._asks)):
+            for tick in list(levels):
+                self._set(side, tick, 0, now_ms)
+        rules = self._market.rules
+        self._reference *= self._tick_e8 / rules.tick_e8
+        self._tick_e8 = rules.tick_e8
+        self._tick_min = _tick_min(rules)
+        self._requote(now_ms)
+        self._market.commit(now_ms)
+
     # Bursts.
 
     def _factor(self) -> float:
@@ -221,6 +240,11 @@ class SyntheticMarket:
         if not every_s:
             return float("inf")
         return self._time_s + self._random.expovariate(1 / every_s)
+
+
+def _tick_min(rules: SymbolRules) -> int:
+    """The lowest reference price of the crowd, in ticks: all its levels stay above the minimum."""
+    return rules.price_min_e8 // rules.tick_e8 + 2 * ZONES[-1][0]
 
 
 def _grid(best: int, direction: int) -> dict[int, int]:

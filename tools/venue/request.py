@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from tools.venue.accounts import Account
 from tools.venue.errors import ApiError, refuse
-from tools.venue.exchange import Exchange
+
+if TYPE_CHECKING:
+    from tools.venue.exchange import Exchange
 
 
 class Security(IntEnum):
@@ -41,6 +43,22 @@ Handler: TypeAlias = Callable[[Request], Any]
 Weight: TypeAlias = int | Callable[[Mapping[str, str]], int]
 
 
+class NoReplyError(Exception):
+    """A fault: the request gets no reply."""
+
+
+class Gate(Protocol):
+    """What stands between the checks of a request and its handler while faults are at work."""
+
+    def handle(self, handler: Handler, request: Request, name: str) -> Any:
+        """Handle the request, or do something else to it.
+
+        Raises:
+            ApiError: it is refused.
+            NoReplyError: it gets no reply.
+        """
+
+
 class Endpoint(NamedTuple):
     """How to answer one method and path."""
 
@@ -56,6 +74,19 @@ def weight_of(endpoint: Endpoint, params: Mapping[str, str]) -> int:
     return endpoint.weight if isinstance(endpoint.weight, int) else endpoint.weight(params)
 
 
+def answer(exchange: Exchange, endpoint: Endpoint, request: Request, name: str) -> Any:
+    """The result of a request that passed all checks; ``name`` is its method, and path if any.
+
+    Raises:
+        ApiError: refused.
+        NoReplyError: a fault swallowed the reply.
+    """
+    gate = exchange.gate
+    if gate is None:
+        return endpoint.handler(request)
+    return gate.handle(endpoint.handler, request, name)
+
+
 def spend_weight(exchange: Exchange, address: str, weight: int) -> None:
     """Count the weight of a request.
 
@@ -65,7 +96,9 @@ def spend_weight(exchange: Exchange, address: str, weight: int) -> None:
     try:
         exchange.address_limit(address).spend(address, exchange.clock_ms(), weight)
     except ApiError as error:
-        exchange.note_violation("banned" if error.status == 418 else "weight limit", error.text)
+        if error.is_violation:
+            kind = "banned" if error.status == 418 else "weight limit"
+            exchange.note_violation(kind, error.text)
         raise
 
 

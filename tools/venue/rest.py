@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import orjson
 from aiohttp import web
 
+from hft.errors import UsageError
 from tools.venue.accounts import Account
 from tools.venue.auth import check_time, signed_part
 from tools.venue.errors import ApiError, refuse, wrong_path
 from tools.venue.exchange import Exchange
+from tools.venue.faults import Faults
 from tools.venue.orders import OrderDesk
 from tools.venue.request import (
     Endpoint,
+    NoReplyError,
     Request,
     Security,
+    answer,
     spend_orders,
     spend_weight,
     weight_of,
 )
 from tools.venue.rest_market import MarketHandlers
 from tools.venue.rest_trade import AccountHandlers, TradeHandlers
-from tools.venue.truth import TruthHandlers
+from tools.venue.truth import OwnHandler, TruthHandlers
+
+DOWN: Final = orjson.dumps({"code": -1001, "msg": "Service Unavailable."})
 
 
 class RestServer:
     """Answers every path; those of the venue and, outside its name space, the simulator's own."""
 
-    def __init__(self, exchange: Exchange, desk: OrderDesk) -> None:
+    def __init__(self, exchange: Exchange, desk: OrderDesk, faults: Faults) -> None:
         self._exchange = exchange
         self._endpoints: dict[tuple[str, str], Endpoint] = {
             **MarketHandlers(exchange).endpoints(),
             **TradeHandlers(exchange, desk).endpoints(),
             **AccountHandlers(exchange).endpoints(),
         }
-        self._own = TruthHandlers(exchange).endpoints()
+        self._own = TruthHandlers(exchange).endpoints() | faults.endpoints()
 
     def application(self) -> web.Application:
         """The aiohttp application with its one route."""
@@ -47,7 +53,9 @@ class RestServer:
     async def _answer(self, http: web.Request) -> web.Response:
         own = self._own.get((http.method, http.path))
         if own is not None:
-            return _response(200, orjson.dumps(own(dict(http.query))), {})
+            return _own_response(own, dict(http.query))
+        if self._exchange.is_down:
+            return _response(503, DOWN, {})
         body = (await http.read()).decode(errors="replace")
         headers: dict[str, str] = {}
         try:
@@ -55,8 +63,14 @@ class RestServer:
         except ApiError as error:
             status = error.status
             payload = orjson.dumps({"code": error.code, "msg": error.text})
+            if error.is_gateway:
+                payload = f"<html><body>{status} {error.text}</body></html>".encode()
             if error.retry_after_s:
                 headers["Retry-After"] = str(error.retry_after_s)
+        except NoReplyError:
+            if http.transport is not None:
+                http.transport.abort()
+            return web.Response(status=500)
         status, payload = await self._exchange.outlet.reply(http.path, status, payload)
         return _response(status, payload, headers)
 
@@ -87,7 +101,8 @@ class RestServer:
                     limit = account.order_limit
                     headers["X-MBX-ORDER-COUNT-10S"] = str(limit.ten_seconds.used(now_ms))
                     headers["X-MBX-ORDER-COUNT-1M"] = str(limit.minute.used(now_ms))
-        result: Any = endpoint.handler(Request(params, account))
+        name = f"{http.method} {http.path}"
+        result: Any = answer(exchange, endpoint, Request(params, account), name)
         return result if isinstance(result, bytes) else orjson.dumps(result)
 
     def _authenticate(
@@ -105,6 +120,15 @@ class RestServer:
         if security is Security.TRADE and not key.can_trade:
             raise refuse(-2015)
         return self._exchange.account_of(key)
+
+
+def _own_response(own: OwnHandler, params: dict[str, str]) -> web.Response:
+    """The simulator's own answer, or what was wrong with the question."""
+    try:
+        return _response(200, orjson.dumps(own(params)), {})
+    except UsageError as error:
+        body = {"error": error.message, "remedy": error.remedy}
+        return _response(400, orjson.dumps(body), {})
 
 
 def _response(status: int, payload: bytes, headers: dict[str, str]) -> web.Response:

@@ -7,18 +7,27 @@ import errno
 import signal
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final, Protocol
 from weakref import WeakSet
 
 import uvloop
 from aiohttp import web
-from picows import WSCloseCode, WSUpgradeRequest, ws_create_server
+from picows import (
+    WSCloseCode,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_create_server,
+)
 
 from hft.errors import UsageError
 from tools.venue.config import Ports, VenueConfig
 from tools.venue.connection import MESSAGE_BYTES_MAX, Connection
 from tools.venue.exchange import Exchange
 from tools.venue.exchange_info import SymbolRules, synthetic_rules
+from tools.venue.fault_links import Links
+from tools.venue.faults import Faults
 from tools.venue.market_recorded import RecordedMarkets, Recording
 from tools.venue.market_synthetic import SyntheticMarket, activity_for
 from tools.venue.orders import OrderDesk
@@ -69,21 +78,38 @@ class SyntheticMarkets:
     def turn(self, now_s: float, now_ms: int) -> None:
         """Let every crowd act up to now; one that cannot keep up loses the time."""
         for index, crowd in enumerate(self._crowds):
-            if not self._origins_s[index]:
-                self._origins_s[index] = now_s
+            if not self._origins_s[index] or crowd.is_halted:
+                self._origins_s[index] = now_s - crowd.time_s
             if not crowd.advance(now_s - self._origins_s[index], now_ms):
                 self._origins_s[index] = now_s - crowd.time_s
+
+
+class Pace:
+    """Once in each multiple of an interval, also after the clock jumped either way."""
+
+    def __init__(self, interval_ms: int) -> None:
+        self._interval_ms = interval_ms
+        self._number = 0
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether it is time, once."""
+        number = now_ms // self._interval_ms
+        if number == self._number:
+            return False
+        self._number = number
+        return True
 
 
 class Driver:
     """Turns the market and the exchange's own timers on the event loop."""
 
-    def __init__(self, exchange: Exchange, source: MarketSource) -> None:
+    def __init__(self, exchange: Exchange, source: MarketSource, faults: Faults) -> None:
         self._exchange = exchange
         self._source = source
-        self._timer_ms = 0
-        self._mark_ms = 0
-        self._all_tickers_ms = 0
+        self._faults = faults
+        self._timer = Pace(TIMER_MS)
+        self._mark = Pace(MARK_PRICE_MS)
+        self._all_tickers = Pace(ALL_BOOK_TICKERS_MS)
         self._marks_told = 0
 
     def start(self) -> None:
@@ -94,22 +120,22 @@ class Driver:
             top = market.public.top()
             if top.bid_e8 and top.ask_e8:
                 market.mark_e8 = (top.bid_e8 + top.ask_e8) // 2
+        self._faults.start()
 
     def turn(self) -> None:
         """One tick of the venue."""
         exchange = self._exchange
+        self._faults.turn()
         now_ms = exchange.clock_ms()
         self._source.turn(time.monotonic(), now_ms)
         for market in exchange.markets.values():
             market.on_timer(now_ms)
-        if now_ms >= self._timer_ms:
-            self._timer_ms = now_ms + TIMER_MS
-            exchange.on_timer()
-        if now_ms >= self._mark_ms:
-            self._mark_ms = (now_ms // MARK_PRICE_MS + 1) * MARK_PRICE_MS
+        if not self._timer.is_due(now_ms):
+            return
+        exchange.on_timer()
+        if self._mark.is_due(now_ms):
             self._tell_marks(now_ms)
-        if now_ms >= self._all_tickers_ms:
-            self._all_tickers_ms = now_ms + ALL_BOOK_TICKERS_MS
+        if self._all_tickers.is_due(now_ms):
             topic = exchange.hub.topic("!bookTicker")
             if topic.is_wanted:
                 for market in exchange.markets.values():
@@ -168,14 +194,20 @@ async def serve(
         UsageError: a port in use, an unusable recording.
     """
     exchange, source = build(config)
-    driver = Driver(exchange, source)
-    driver.start()
     desk = OrderDesk(exchange)
-    rest = web.AppRunner(
-        RestServer(exchange, desk).application(), access_log=None, shutdown_timeout=1.0
-    )
     streams = StreamServer(exchange)
     api = ApiServer(exchange, desk)
+    faults = Faults(
+        exchange,
+        desk,
+        lambda: Links(*streams.by_purpose(), list(api.connections)),
+        clock_s=time.monotonic,
+    )
+    driver = Driver(exchange, source, faults)
+    driver.start()
+    rest = web.AppRunner(
+        RestServer(exchange, desk, faults).application(), access_log=None, shutdown_timeout=1.0
+    )
     await rest.setup()
     servers: list[asyncio.Server] = []
     connections: WeakSet[Connection] = WeakSet()
@@ -186,7 +218,7 @@ async def serve(
             await site.start()
         for accept, port in ((streams.accept, config.stream_port), (api.accept, config.api_port)):
             with _PortErrors(config.host, port):
-                servers.append(await _listen(config, port, accept, connections))
+                servers.append(await _listen(exchange, port, accept, connections))
         turning = asyncio.create_task(_turn_forever(driver, config.tick_ms / 1000))
         ready(Ports(_port(rest.addresses), *(_port(_names(server)) for server in servers)))
         await _until_stopped(stop, turning)
@@ -197,6 +229,7 @@ async def serve(
             server.close()
         for connection in tuple(connections):
             connection.close(WSCloseCode.GOING_AWAY, "the venue stops")
+            connection.reset()
         await rest.cleanup()
 
 
@@ -242,12 +275,17 @@ async def _until_stopped(stop: asyncio.Event, turning: asyncio.Task[None]) -> No
 
 
 async def _listen(
-    config: VenueConfig,
+    exchange: Exchange,
     port: int,
     accept: Callable[[WSUpgradeRequest], Connection | None],
     connections: WeakSet[Connection],
 ) -> asyncio.Server:
-    def accept_and_remember(request: WSUpgradeRequest) -> Connection | None:
+    def accept_and_remember(
+        request: WSUpgradeRequest,
+    ) -> Connection | WSUpgradeResponseWithListener | None:
+        if exchange.is_down:
+            response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE)
+            return WSUpgradeResponseWithListener(response, None)
         connection = accept(request)
         if connection is not None:
             connections.add(connection)
@@ -255,7 +293,7 @@ async def _listen(
 
     return await ws_create_server(
         accept_and_remember,
-        config.host,
+        exchange.config.host,
         port,
         enable_auto_pong=False,
         max_frame_size=MESSAGE_BYTES_MAX,

@@ -89,6 +89,12 @@ class StreamServer:
             connection.initial_names = [name for name in names if name]
         return connection
 
+    def by_purpose(self) -> tuple[list[Connection], list[Connection]]:
+        """Connections for the market and connections for user data."""
+        market: list[Connection] = [c for c in self.connections if not c.keys]
+        user: list[Connection] = [c for c in self.connections if c.keys]
+        return market, user
+
     def _listen_keys(
         self, path_keys: list[str], params: list[tuple[str, str]]
     ) -> list[ListenKeyFilter]:

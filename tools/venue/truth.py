@@ -35,6 +35,7 @@ class TruthHandlers:
         return {
             "accounts": accounts,
             **accounts[0],
+            "faults": self._exchange.faults_told(),
             "violations": [
                 {"time": v.time_ms, "kind": v.kind, "detail": v.detail}
                 for v in self._exchange.violations
@@ -83,13 +84,16 @@ class TruthHandlers:
     def _account(self, account: Account) -> dict[str, Any]:
         margin = account_margin(account, self._exchange.markets.values())
         funding_e8 = sum(i.amount_e8 for i in account.incomes if i.kind == "FUNDING_FEE")
-        booked_e8 = sum(f.realised_e8 - f.fee_e8 for f in account.fills) + funding_e8
+        insurance_e8 = sum(i.amount_e8 for i in account.incomes if i.kind == "INSURANCE_CLEAR")
+        traded_e8 = sum(f.realised_e8 - f.fee_e8 for f in account.fills)
+        booked_e8 = traded_e8 + funding_e8 + insurance_e8
         return {
             "account": account.name,
             "wallet": format_e8(account.wallet_e8),
             "available": format_e8(available_e8(account, margin)),
             "unrealised": format_e8(margin.unrealised_e8),
             "funding": format_e8(funding_e8),
+            "insurance": format_e8(insurance_e8),
             "wallet_adds_up": account.deposited_e8 + booked_e8 == account.wallet_e8,
             "positions": {
                 symbol: {

@@ -13,7 +13,7 @@ import orjson
 
 from hft.core.matching import EndReason
 from hft.units import format_e8
-from tools.venue.accounts import MARGIN_ASSET, Account, ClientOrder, Fill
+from tools.venue.accounts import MARGIN_ASSET, Account, ClientOrder, Fill, symbol_margin
 from tools.venue.encode import average_price, fixed, signed
 from tools.venue.exchange_info import SymbolRules
 from tools.venue.market import SymbolMarket
@@ -201,6 +201,33 @@ class UserEvents:
                 "E": now_ms,
                 "T": now_ms,
                 "ai": {"j": account.is_multi_assets},
+            },
+        )
+
+    def margin_call(self, account: Account, market: SymbolMarket, now_ms: int) -> None:
+        """MARGIN_CALL of one position."""
+        rules = market.rules
+        position = account.position(rules.symbol)
+        maintenance_e8 = symbol_margin(account, market).maintenance_e8
+        self._send(
+            account,
+            "MARGIN_CALL",
+            {
+                "e": "MARGIN_CALL",
+                "E": now_ms,
+                "cw": format_e8(account.wallet_e8),
+                "p": [
+                    {
+                        "s": rules.symbol,
+                        "ps": "BOTH",
+                        "pa": signed(position.qty_e8, rules.qty_places),
+                        "mt": "ISOLATED" if rules.symbol in account.isolated else "CROSSED",
+                        "iw": "0",
+                        "mp": fixed(market.mark_e8, rules.price_places),
+                        "up": format_e8(position.unrealised_e8(market.mark_e8)),
+                        "mm": format_e8(maintenance_e8),
+                    }
+                ],
             },
         )
 

@@ -18,8 +18,10 @@ from tools.venue.orders import OrderDesk
 from tools.venue.outlet import Channel
 from tools.venue.request import (
     Endpoint,
+    NoReplyError,
     Request,
     Security,
+    answer,
     by_symbol,
     depth_weight,
     rate_limits,
@@ -41,6 +43,7 @@ class ApiServer:
         self._desk = desk
         self._market = MarketHandlers(exchange)
         self.endpoints = self._methods()
+        self.connections: dict[ApiConnection, None] = {}
 
     def accept(self, request: WSUpgradeRequest) -> Connection | None:
         """A listener for the URL; None answers 404."""
@@ -142,10 +145,15 @@ class ApiConnection(Connection):
 
     def on_open(self) -> None:
         """The handshake has its own weight."""
+        self._server.connections[self] = None
         try:
             spend_weight(self.exchange, self.address, HANDSHAKE_WEIGHT)
         except ApiError as error:
             self._reply(None, error.status, error=error)
+
+    def on_end(self) -> None:
+        """The server forgets it."""
+        self._server.connections.pop(self, None)
 
     def on_text(self, text: bytes) -> None:
         """One request."""
@@ -174,9 +182,11 @@ class ApiConnection(Connection):
                 account = self._authenticate(endpoint.security, texts)
                 if account is not None:
                     spend_orders(self.exchange, account, endpoint)
-                result = endpoint.handler(Request(texts, account))
+                result = answer(self.exchange, endpoint, Request(texts, account), method)
             tells = texts.get("returnRateLimits", "").lower() != "false"
             self._reply(request_id, 200, result=result, account=account, tells=tells, name=method)
+        except NoReplyError:
+            return
         except ApiError as error:
             self._reply(request_id, error.status, error=error, account=account, name=method)
 

@@ -23,7 +23,12 @@ from tools.venue.config import AccountConfig, Ports, VenueConfig
 from tools.venue.errors import ApiError
 from tools.venue.exchange import Exchange
 from tools.venue.exchange_info import synthetic_rules
+from tools.venue.fault_kinds import KINDS
+from tools.venue.fault_ledger import Fault
+from tools.venue.fault_links import Links
+from tools.venue.faults import Faults
 from tools.venue.orders import OrderDesk
+from tools.venue.request import Endpoint, Request, answer
 from tools.venue.server import serve
 
 KEY, SECRET = "test-key", "test-secret"
@@ -54,7 +59,33 @@ class HandMadeVenue:
         self.exchange.deliver = lambda account, name, payload: self.events.append(
             (account.name, name, json.loads(payload))
         )
+        self.elapsed_s = 0.0
+        self.links = Links([], [], [])
+        self.faults = Faults(
+            self.exchange, self.desk, lambda: self.links, clock_s=lambda: self.elapsed_s
+        )
         self.quote(bid="64000.00", ask="64000.10", qty="1")
+
+    def fault(self, kind: str, **options: str) -> Fault:
+        """Begin a fault on the one symbol, unless another is named."""
+        given = {"symbol": "BTCUSDT"} if KINDS[kind].takes_symbol else {}
+        return self.faults.begin(kind, given | options)
+
+    def later(self, seconds: float) -> None:
+        """Let time pass and turn the faults."""
+        self.elapsed_s += seconds
+        self.now_ms += round(seconds * 1000)
+        self.faults.turn()
+
+    def request(self, name: str, **params: str) -> Any:
+        """A request behind authentication, as both interfaces hand it to the handlers."""
+        handler = {
+            "order.place": lambda r: self.desk.place(r.owner, r.params, stp_default="NONE"),
+            "order.modify": lambda r: self.desk.amend(r.owner, r.params),
+            "order.cancel": lambda r: self.desk.cancel(r.owner, r.params),
+            "order.status": lambda r: self.desk.query(r.owner, r.params),
+        }[name]
+        return answer(self.exchange, Endpoint(handler, 1), Request(params, self.account), name)
 
     def quote(self, *, bid: str, ask: str, qty: str) -> None:
         for side, price in ((Side.BUY, bid), (Side.SELL, ask)):
@@ -104,6 +135,38 @@ def limit(**params: str) -> dict[str, str]:
     if params.get("type") == "MARKET":
         del base["timeInForce"], base["price"]
     return {name: value for name, value in (base | params).items() if value}
+
+
+class Recorder:
+    """A connection that remembers what it was sent."""
+
+    def __init__(self) -> None:
+        self.frames: list[Any] = []
+
+    def write(self, payload: bytes) -> None:
+        self.frames.append(json.loads(payload))
+
+    def take(self) -> list[Any]:
+        frames, self.frames = self.frames, []
+        return frames
+
+
+class DepthStream:
+    """A listener to depth; each call moves the book and publishes a frame."""
+
+    def __init__(self, venue: HandMadeVenue) -> None:
+        self.sink = Recorder()
+        self._venue = venue
+        self._qty = 1
+        venue.exchange.hub.listen(self.sink, "btcusdt@depth@0ms", is_combined=False)
+        self()
+        self.sink.take()
+
+    def __call__(self) -> None:
+        self._qty += 1
+        self._venue.level(Side.BUY, "63990.00", str(self._qty))
+        self._venue.now_ms += 20
+        self._venue.market.on_timer(self._venue.now_ms)
 
 
 class RestClient:
@@ -189,6 +252,16 @@ class RunningVenue:
 @pytest.fixture
 def venue() -> HandMadeVenue:
     return HandMadeVenue()
+
+
+@pytest.fixture
+def depth(venue: HandMadeVenue) -> DepthStream:
+    return DepthStream(venue)
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
 
 
 @pytest.fixture
