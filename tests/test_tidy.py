@@ -118,7 +118,7 @@ BANS = (
         under=(*PACKAGES, "tests"), whole_line=True),
     Ban("mock library", r"\bunittest\.mock\b|\bfrom mock\b|\bpytest_mock\b|\bmocker\b",
         "hand-written fakes show what they do", under=(*PACKAGES, "tests")),
-    Ban("a path of one machine", r"['\"(\s](/root/|/home/\w+/|/work/)",
+    Ban("a path of one machine", r"['\"(\s](/root/|/home/\w+/|/Users/)",
         "a path belongs into the configuration", suffixes=(".py", ".pyx", ".pxd", ".toml", ".md"),
         under=(*PACKAGES, "tests", "README.md", "CHANGELOG.md", "pyproject.toml"),
         whole_line=True),

@@ -85,6 +85,7 @@ class Feed:
         self._checked_ns = 0
         self._counted: dict[int, int] = {}
         self._staged = 0
+        self._recv_ns = 0
         self._stopping = False
         self._is_snapshot_stale = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,6 +138,7 @@ class Feed:
 
     def _on_frame(self, frame: memoryview, recv_ns: int) -> None:
         decoder = self._decoder
+        self._recv_ns = recv_ns
         kind = decoder.decode(frame, recv_ns)
         if kind == codec.TOP:
             self._on_top(recv_ns)
@@ -214,6 +216,7 @@ class Feed:
             self._market.publish()
             self._page.count(counters.RECORDS.id, self._staged)
             self._page.count(counters.WORK.id, self._staged)
+            self._page.set_gauge(counters.LAST_FRAME_NS.id, self._recv_ns)
             self._staged = 0
         self._turn()
 
@@ -340,8 +343,6 @@ class Feed:
             return 0
         self._checked_ns = now_ns
         self._count(counters.FRAMES, self._decoder.frames)
-        newest_ns = max(i.recv_ns for i in self._instruments.values())
-        self._page.set_gauge(counters.LAST_FRAME_NS.id, newest_ns)
         books = [instrument.book for instrument in self._instruments.values()]
         self._count(counters.BOOK_CHECKS, sum(book.comparisons for book in books))
         self._count(counters.BOOK_MISMATCHES, sum(book.mismatches for book in books))

@@ -11,6 +11,7 @@ import asyncio
 import random
 import ssl
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, Protocol
@@ -163,7 +164,7 @@ class OnState(Protocol):
         ...
 
 
-class Session:
+class Session(ABC):
     """Keeps one connection of a kind open until it is stopped."""
 
     def __init__(
@@ -191,21 +192,21 @@ class Session:
 
     # -- what a kind of session has to say ------------------------------------------------------
 
+    @abstractmethod
     def _url(self) -> str | None:
         """Where to connect; None: not known yet, ask again after the back-off."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _make_connection(self, *, is_candidate: bool) -> Connection:
         """A listener for a new socket; a candidate waits beside a working connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _on_open(self, connection: Connection) -> None:
         """The socket is open and may be written to."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _take_over(self, old: Connection | None, fresh: Connection) -> None:
         """From now on ``fresh`` is the connection; ``old`` is closed by the session, if any."""
-        raise NotImplementedError
 
     def _on_lost(self) -> None:
         """The connection in use is gone."""
