@@ -208,7 +208,7 @@ class Session(ABC):
     def _take_over(self, old: Connection | None, fresh: Connection) -> None:
         """From now on ``fresh`` is the connection; ``old`` is closed by the session, if any."""
 
-    def _on_lost(self) -> None:
+    def _on_lost(self) -> None:  # noqa: B027  # a kind of session may have nothing to do
         """The connection in use is gone."""
 
     def _may_take_over(self, _old: Connection, fresh: Connection) -> bool:
