@@ -241,18 +241,22 @@ class OrderResolver:
         return reports
 
     async def _catch_up(self) -> None:
-        """Apply the trades of each symbol since the newest known one, in their sequence."""
+        """Bring every symbol's trades up to date, then let the events through."""
         if self._is_holding:
             for instrument_id, symbol in self._symbols.items():
-                newest = self._keeper.newest_trades.get(instrument_id, 0)
-                is_last = not newest and not any(self._keeper.table.of_instrument(instrument_id))
-                while not is_last:
-                    trades = await self._rest.user_trades(symbol, newest + 1 if newest else None)
-                    for trade in trades:
-                        await self._catch_trade(instrument_id, trade, is_recent=newest > 0)
-                    is_last = len(trades) < TRADES_PER_PAGE or not newest
-                    newest = max((trade.trade_id for trade in trades), default=newest)
+                await self._catch_symbol(instrument_id, symbol)
         self._guard(self._release)()
+
+    async def _catch_symbol(self, instrument_id: int, symbol: str) -> None:
+        """Apply the trades of a symbol since the newest known one, in their sequence."""
+        newest = self._keeper.newest_trades.get(instrument_id, 0)
+        is_last = not newest and not any(self._keeper.table.of_instrument(instrument_id))
+        while not is_last:
+            trades = await self._rest.user_trades(symbol, newest + 1 if newest else None)
+            for trade in trades:
+                await self._catch_trade(instrument_id, trade, is_recent=newest > 0)
+            is_last = len(trades) < TRADES_PER_PAGE or not newest
+            newest = max((trade.trade_id for trade in trades), default=newest)
 
     async def _catch_trade(
         self, instrument_id: int, trade: TradeReport, *, is_recent: bool
@@ -322,6 +326,9 @@ class OrderResolver:
                 name = client_order_id(order.order_id)
                 report = await self._rest.query_order(symbol, name)
                 self._guard(self._events.on_report)(order, report, time.monotonic_ns())
+            if order.missing_qty_e8 and order.venue_order_id and not self._is_holding:
+                # The whole symbol first: other orders' trades may have been missed before these.
+                await self._catch_symbol(order.instrument_id, symbol)
             if order.missing_qty_e8 and order.venue_order_id and not self._is_holding:
                 await self._fetch_trades(order, symbol)
         except VenueError as error:

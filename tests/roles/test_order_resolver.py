@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -190,6 +191,31 @@ def test_live_events_do_not_wait_for_ever(house):
         assert bench.fills() == []
         bench.resolver.tend(time.monotonic_ns() + 3 * NS_PER_S)
         assert bench.fills() == [13]
+
+    in_loop(house, scenario)
+
+
+def test_trades_of_a_silent_stream_come_in_their_sequence(house):
+    """Two orders of one symbol are filled in turns; only one shows that something is missing."""
+
+    async def scenario(bench: Bench) -> None:
+        order = bench.place()
+        other = Order(
+            order_id=ORDER_ID + 1, instrument_id=BTC, strategy_id=1, side=Side.BUY,
+            price_e8=100 * E8, qty_e8=3 * E8,
+        )  # fmt: skip
+        bench.keeper.table.add(other)
+        bench.keeper.change(other, other.acknowledge(78, 1), now_ns=1)
+        bench.keeper.table.bind(other)
+        bench.resolver._is_holding = False
+        bench.resolver.on_update(bench.fill_event(10, 1), 1)
+        first = msgspec.structs.replace(trade(11), venue_order_id=78)
+        bench.rest.trades = [trade(10), first, trade(12)]
+        bench.rest.order = report(OrderStatus.CANCELED, 2)
+        bench.keeper.change(order, order.canceled(2 * E8), now_ns=1)
+        assert order.missing_qty_e8
+        await bench.until(lambda: not order.missing_qty_e8)
+        assert bench.fills() == [10, 11, 12]
 
     in_loop(house, scenario)
 
