@@ -8,8 +8,7 @@
     │   └── PrecisionError    text that is not an exact decimal of eight places
     ├── UnreachableError      venue or running system cannot be reached: exit 3
     ├── CheckFailedError      the work was done and a check of it failed: exit 1
-    ├── VenueError            the venue answered with an error code
-    └── SequenceGapError      a missing number in a stream that has to be gapless
+    └── VenueError            the venue answered with an error code
 """
 
 from __future__ import annotations
@@ -87,12 +86,3 @@ class VenueError(HftError):
         self.code = code
         self.text = text
         self.status = status
-
-
-class SequenceGapError(HftError):
-    """A gapless stream skipped a number."""
-
-    def __init__(self, *, expected_seq: int, received_seq: int) -> None:
-        super().__init__(f"sequence gap: expected {expected_seq}, received {received_seq}")
-        self.expected_seq = expected_seq
-        self.received_seq = received_seq

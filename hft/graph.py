@@ -162,11 +162,6 @@ def page_name(role: str) -> str:
     return f"page.{role}"
 
 
-def rings_of_writer(role: str) -> tuple[RingSpec, ...]:
-    """The rings that a role writes."""
-    return tuple(ring for ring in RINGS if ring.writer == role)
-
-
 def ring(name: str) -> RingSpec:
     """The ring of that name (KeyError when there is none)."""
     return _RINGS_BY_NAME[name]

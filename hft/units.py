@@ -68,12 +68,6 @@ def format_places(value_e8: int, places: int) -> str:
     return f"{sign}{whole}.{fraction:0{places}d}"
 
 
-def mul_e8(left_e8: int, right_e8: int) -> int:
-    """Product of two 1e-8 values in 1e-8, rounded toward zero (Python integers: no overflow)."""
-    product = left_e8 * right_e8
-    return product // E8 if product >= 0 else -(-product // E8)
-
-
 def floor_to(value_e8: int, step_e8: int) -> int:
     """Greatest multiple of ``step_e8`` not above ``value_e8``."""
     return value_e8 - value_e8 % step_e8

@@ -15,7 +15,6 @@ from hft.errors import (
     ConfigError,
     HftError,
     PrecisionError,
-    SequenceGapError,
     UnreachableError,
     UsageError,
     VenueError,
@@ -41,7 +40,6 @@ def test_the_docstring_draws_every_class(kind: type[HftError]) -> None:
         (PrecisionError(text="x", why="is not a number"), EXIT_USAGE),
         (UnreachableError("x"), EXIT_UNREACHABLE),
         (CheckFailedError("x"), EXIT_CHECK_FAILED),
-        (SequenceGapError(expected_seq=1, received_seq=3), EXIT_CHECK_FAILED),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -50,8 +48,6 @@ def test_an_error_carries_the_exit_code_of_the_command(error: HftError, exit_cod
 
 
 def test_facts_are_fields() -> None:
-    gap = SequenceGapError(expected_seq=4, received_seq=9)
-    assert (gap.expected_seq, gap.received_seq) == (4, 9)
     refusal = VenueError(code=-2015, text="Invalid API-key", status=401, remedy="look at the key")
     assert (refusal.code, refusal.status, refusal.remedy) == (-2015, 401, "look at the key")
     assert '-2015 "Invalid API-key"' in str(refusal)

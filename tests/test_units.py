@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hft.errors import PrecisionError
-from hft.units import E8, INT64_MAX, ceil_to, floor_to, format_e8, format_places, mul_e8, parse_e8
+from hft.units import E8, INT64_MAX, ceil_to, floor_to, format_e8, format_places, parse_e8
 
 INT64 = st.integers(-INT64_MAX, INT64_MAX)
 
@@ -82,14 +82,6 @@ def test_padded_text_has_the_places_asked_for_or_is_refused(value_e8: int, place
 )
 def test_padding_is_as_the_venue_pads(value_e8: int, places: int, text: str) -> None:
     assert format_places(value_e8, places) == text
-
-
-@given(INT64, INT64)
-def test_a_product_is_exact_and_rounded_toward_zero(left_e8: int, right_e8: int) -> None:
-    exact = left_e8 * right_e8
-    product = mul_e8(left_e8, right_e8)
-    assert abs(product) * E8 <= abs(exact) < (abs(product) + 1) * E8
-    assert product == 0 or (product > 0) == (exact > 0)
 
 
 @given(INT64, st.integers(1, INT64_MAX))

@@ -109,7 +109,6 @@ class Context:
         self.page = RolePage.attach(self._system, graph.page_name(role), writable=True)
         self.halt = ipc.HaltLatch(self._attach(HALT_SPEC, writable=True), self.run_dir)
         self.commands = ipc.CommandQueue.attach(self.run_dir)
-        self.closing = False
 
     def adopt(self, now_ns: int) -> None:
         """Take over the page: a new epoch, the first beat, state STARTING, no gauge of before.

@@ -72,9 +72,7 @@ class Execution:
         self._halt = context.halt
         self._risk, self._strategy = context.page_of("risk"), context.page_of("strategy")
         self._keeper = OrderKeeper(context)
-        symbols = {i.symbol: i.instrument_id for i in context.plan.instruments}
-        self._symbols = {number: symbol for symbol, number in symbols.items()}
-        self._events = OrderEvents(context.page, self._keeper, symbols)
+        self._events = OrderEvents(context.page, self._keeper)
         limits = context.plan.limits
         self._budget = VenueBudget(
             orders_10s=limits.orders_10s,

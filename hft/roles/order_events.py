@@ -43,10 +43,9 @@ class Request(NamedTuple):
 class OrderEvents:
     """Applies every message to its order and keeps the books in step; decides nothing."""
 
-    def __init__(self, page: RolePage, keeper: OrderKeeper, instrument_ids: dict[str, int]) -> None:
+    def __init__(self, page: RolePage, keeper: OrderKeeper) -> None:
         self._page = page
         self._keeper = keeper
-        self._instrument_ids = instrument_ids
         self._assets = AssetTable()
         self._requests: dict[int, Request] = {}
         self.orphans: list[OrderUpdate] = []

@@ -102,7 +102,6 @@ class StrategyEngine:
         self._intents, intent_buffer = context.ring_writer("intents.strategy")
         self._tops, self._top_cell = context.cell_reader("tops")
         self._header = Header(market_buffer)
-        self._market_buffer = market_buffer
         self._trade, self._mark = Trade(market_buffer), MarkPrice(market_buffer)
         self._status = FeedStatus(market_buffer)
         self._market_top = TopOfBook(market_buffer)

@@ -88,8 +88,7 @@ class Bench:
     def __init__(self, house) -> None:
         self.context = house.context("execution")
         self.keeper = OrderKeeper(self.context)
-        symbols = {i.symbol: i.instrument_id for i in house.plan.instruments}
-        self.events = OrderEvents(self.context.page, self.keeper, symbols)
+        self.events = OrderEvents(self.context.page, self.keeper)
         self.rest = FakeRest()
         self.errors: list[BaseException] = []
         self.resolver = OrderResolver(

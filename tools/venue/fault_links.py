@@ -28,11 +28,6 @@ class Links(NamedTuple):
     api: list[Connection]
 
 
-def no_links() -> Links:
-    """A venue without servers."""
-    return Links([], [], [])
-
-
 class LinkFaults:
     """Breaks connections."""
 
