@@ -75,11 +75,20 @@ JOURNALLED: Final = CounterSpec(55, "journalled", "journal entries written")
 REST_ORDERS: Final = CounterSpec(56, "rest_orders", "requests that went by REST")
 NEVER_ACCEPTED: Final = CounterSpec(57, "never_accepted", "orders that never reached the venue")
 
+ADOPTED: Final = CounterSpec(58, "adopted", "orders of the venue's taken into the books")
+OVERFILLS: Final = CounterSpec(59, "overfills", "orders of which more was executed than asked for")
+
 FILLS_APPLIED: Final = CounterSpec(60, "fills_applied", "fills in the positions")
 DROP_COPIES: Final = CounterSpec(61, "drop_copies", "events of the independent user stream")
 RECONCILIATIONS: Final = CounterSpec(62, "reconciliations", "comparisons with the venue by REST")
 DIFFERENCES: Final = CounterSpec(63, "differences", "comparisons that differed")
 FUNDINGS: Final = CounterSpec(64, "fundings", "funding payments applied")
+ADJUSTMENTS: Final = CounterSpec(65, "adjustments", "lasting differences that were repaired")
+FOREIGN_FILLS: Final = CounterSpec(66, "foreign_fills", "fills of orders that are not ours")
+
+COPIED: Final = CounterSpec(70, "copied", "journal entries on disk")
+SYNCS: Final = CounterSpec(71, "syncs", "times the copy was made safe against power loss")
+GAPS_COPIED: Final = CounterSpec(72, "gaps_copied", "journal entries lost before they were copied")
 
 COUNTERS: Final = tuple(v for v in list(globals().values()) if isinstance(v, CounterSpec))
 
@@ -105,6 +114,16 @@ LIVE_INSTRUMENTS: Final = GaugeSpec(11, "live_instruments", "instruments whose f
 RECONCILED_NS: Final = GaugeSpec(12, "reconciled_ns", "monotonic time of the last comparison")
 AGREES: Final = GaugeSpec(13, "agrees", "1: the last comparison found no difference")
 ORDERS_1M: Final = GaugeSpec(14, "orders_1m", "orders sent in the last minute")
+
+BANNED_UNTIL_MS: Final = GaugeSpec(
+    15, "banned_until_ms", "venue wall clock; nothing may be sent to the venue before, ms"
+)
+PAUSED_UNTIL_MS: Final = GaugeSpec(
+    16, "paused_until_ms", "venue wall clock; only cancels and what they need before, ms"
+)
+DIFFERS: Final = GaugeSpec(17, "differs", "values that differ from the venue's for too long")
+WAITS: Final = GaugeSpec(18, "waits", "1: not ready because the venue lets nobody in, not hung")
+COPIED_SEQ: Final = GaugeSpec(19, "copied_seq", "last journal entry that is safe on disk")
 
 GAUGES: Final = tuple(v for v in list(globals().values()) if isinstance(v, GaugeSpec))
 

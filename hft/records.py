@@ -109,6 +109,8 @@ class Tif(IntEnum):
     GTC = 1
     IOC = 2
     FOK = 3
+    GTD = 4
+    """Good till ``good_till_s``: the venue wants at least 600 s."""
 
 
 class OrderState(IntEnum):
@@ -144,6 +146,12 @@ class ExecKind(IntEnum):
     NEVER_ACCEPTED = 11
     DROPPED = 12
     """An approved decision that execution did not send; ``reason`` says why."""
+    ADOPTED = 13
+    """An open order that the venue has and the books had not: it counts from now on.
+
+    ``reason`` says whose it is: ``OWN_RECOVERY`` ours from an earlier life, else FOREIGN_ORDER,
+    LIQUIDATION, AUTO_DELEVERAGING or SETTLEMENT.
+    """
 
 
 class JournalKind(IntEnum):
@@ -159,6 +167,8 @@ class JournalKind(IntEnum):
     UPDATE = 5
     """What the venue said of an order."""
     FILL = 6
+    ADOPT = 7
+    """An order of the venue's was taken into the books."""
 
 
 class TradingState(IntEnum):
@@ -181,6 +191,17 @@ class AlertCode(IntEnum):
     WALLET_MOVED = 5
     """Deposit, withdrawal, transfer: the wallet changed without a trade."""
     AGREES_AGAIN = 6
+    FOREIGN_ORDER = 7
+    FOREIGN_TRADE = 8
+    """Somebody else orders or trades on the account."""
+    LIQUIDATION = 9
+    AUTO_DELEVERAGING = 10
+    SETTLEMENT = 11
+    POSITION_ADJUSTED = 12
+    WALLET_ADJUSTED = 13
+    """A lasting difference was repaired: the venue's figure holds."""
+    OVERFILLED = 14
+    """The venue executed more than an order asked for."""
 
 
 class InstrumentStatus(IntEnum):
@@ -244,6 +265,9 @@ class Reason(IntEnum):
     OWN_HALT = 63
     OWN_SHUTDOWN = 64
     OWN_RECOVERY = 65
+    OWN_DECIDED_ALL = 66
+    """A decision asked for the cancellation of everything."""
+    OWN_OVERFILL = 67
     # The venue's refusals, by meaning.
     VENUE_REJECTED = 80
     VENUE_POST_ONLY = 81
@@ -255,6 +279,11 @@ class Reason(IntEnum):
     VENUE_TIMESTAMP = 87
     VENUE_SELF_TRADE = 88
     VENUE_REDUCE_ONLY = 89
+    # Orders and trades that are not ours, but move our position.
+    FOREIGN_ORDER = 100
+    LIQUIDATION = 101
+    AUTO_DELEVERAGING = 102
+    SETTLEMENT = 103
 
 
 class Field(NamedTuple):
@@ -429,7 +458,9 @@ INTENT: Final = RecordSpec(
         Field("qty_e8", "i8", "order quantity (total, also for an amend), 1e-8"),
         Field("decide_ns", "i8", "monotonic time at which the strategy decided"),
         *_ORDER_WORDS,
-        _reserved(5),
+        Field("good_till_s", "u4", "GTD: wall clock of the venue, seconds since 1970; else 0"),
+        Field("reserved_1", "u4", "zero"),
+        _reserved(4),
     ),
 )
 DECISION: Final = RecordSpec(
@@ -450,7 +481,7 @@ DECISION: Final = RecordSpec(
         Field("position_e8", "i8", "position that the judgement saw, 1e-8"),
         Field("reason", "u2", "Reason; 0: approved"),
         Field("policy_version", "u2", "version of the limits"),
-        Field("reserved_1", "u4", "zero"),
+        Field("good_till_s", "u4", "as in the intent"),
         _reserved(1),
     ),
 )
@@ -513,7 +544,7 @@ JOURNAL: Final = RecordSpec(
         Field("fee_asset_id", "u2", "FILL: asset of the fee (hft.core.assets)"),
         Field("is_maker", "u1", "FILL: 1 when the order rested"),
         Field("exec_kind", "u1", "ExecKind of the execution record that reports it, 0: none"),
-        Field("reserved_1", "u4", "zero"),
+        Field("good_till_s", "u4", "PLACE: as in the decision"),
     ),
 )
 
@@ -558,6 +589,7 @@ POSITION: Final = RecordSpec(
         Field("executions_seq", "u8", "last executions record included"),
         Field("venue_position_e8", "i8", "position at the venue at the last reconciliation, 1e-8"),
         Field("reconciled_ns", "i8", "monotonic time of the last reconciliation, 0: never"),
+        Field("adjusted_e8", "i8", "part of the position that no execution explains, 1e-8"),
         Field("differs", "u1", "1: ours and the venue's are not equal"),
         Field("reserved_1", "u1", "zero"),
         Field("reserved_2", "u2", "zero"),

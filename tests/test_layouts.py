@@ -52,16 +52,16 @@ LAYOUTS = {
         "price_e8": 48, "qty_e8": 80, "venue_seq": 112, "level_count": 120,
         "ask_mask": 122, "reserved_1": 124,
     }),
-    "intent": Layout(128, 10, 0x352E5D6DEB6D8A53, {
+    "intent": Layout(128, 10, 0xCDD7ED95A4AE3DCE, {
         "order_id": 48, "price_e8": 56, "qty_e8": 64, "decide_ns": 72, "strategy_id": 80,
         "action": 82, "side": 83, "order_type": 84, "tif": 85, "is_post_only": 86,
-        "is_reduce_only": 87, "reserved": 88,
+        "is_reduce_only": 87, "good_till_s": 88, "reserved_1": 92, "reserved": 96,
     }),
-    "decision": Layout(128, 11, 0xF6BB2DBC735112B2, {
+    "decision": Layout(128, 11, 0x0AC63490270BACAB, {
         "order_id": 48, "price_e8": 56, "qty_e8": 64, "decide_ns": 72, "strategy_id": 80,
         "action": 82, "side": 83, "order_type": 84, "tif": 85, "is_post_only": 86,
         "is_reduce_only": 87, "judge_ns": 88, "risk_epoch": 96, "position_e8": 104,
-        "reason": 112, "policy_version": 114, "reserved_1": 116, "reserved": 120,
+        "reason": 112, "policy_version": 114, "good_till_s": 116, "reserved": 120,
     }),
     "execution": Layout(128, 12, 0x7C2A1F8F0466DB30, {
         "order_id": 48, "venue_order_id": 56, "trade_id": 64, "price_e8": 72, "qty_e8": 80,
@@ -73,25 +73,25 @@ LAYOUTS = {
         "value_e8": 48, "limit_e8": 56, "severity": 64, "reserved_1": 65, "code": 66,
         "reserved_2": 68, "text": 72,
     }),
-    "journal": Layout(128, 14, 0x33E5C211211517A6, {
+    "journal": Layout(128, 14, 0xF857E3552ED32294, {
         "order_id": 48, "venue_order_id": 56, "trade_id": 64, "price_e8": 72, "qty_e8": 80,
         "cum_qty_e8": 88, "fee_e8": 96, "strategy_id": 104, "action": 106, "side": 107,
         "order_type": 108, "tif": 109, "is_post_only": 110, "is_reduce_only": 111,
         "journal_kind": 112, "order_state": 113, "reason": 114, "crc": 116,
-        "fee_asset_id": 120, "is_maker": 122, "exec_kind": 123, "reserved_1": 124,
+        "fee_asset_id": 120, "is_maker": 122, "exec_kind": 123, "good_till_s": 124,
     }),
     "book": Layout(720, 20, 0xDFC72750607D0714, {
         "recv_ns": 48, "venue_ns": 56, "venue_seq": 64, "bid_count": 72, "ask_count": 74,
         "feed_state": 76, "reserved_1": 77, "reserved_2": 78, "bid_e8": 80,
         "bid_qty_e8": 240, "ask_e8": 400, "ask_qty_e8": 560,
     }),
-    "position": Layout(176, 21, 0x25057B50BC365856, {
+    "position": Layout(184, 21, 0xCEC0AFDDDBD55C6D, {
         "position_e8": 48, "average_price_e8": 56, "realised_pnl_e8": 64,
         "unrealised_pnl_e8": 72, "fee_e8": 80, "funding_e8": 88, "mark_e8": 96,
         "bought_qty_e8": 104, "sold_qty_e8": 112, "cost_whole_e8": 120,
-        "cost_rest_e16": 128, "fills": 136, "executions_seq": 144,
-        "venue_position_e8": 152, "reconciled_ns": 160, "differs": 168, "reserved_1": 169,
-        "reserved_2": 170, "reserved_3": 172,
+        "cost_rest_e16": 128, "fills": 136, "executions_seq": 144, "venue_position_e8": 152,
+        "reconciled_ns": 160, "adjusted_e8": 168, "differs": 176, "reserved_1": 177,
+        "reserved_2": 178, "reserved_3": 180,
     }),
     "balance": Layout(96, 22, 0x13B787052E659F7D, {
         "wallet_e8": 48, "venue_wallet_e8": 56, "available_e8": 64, "executions_seq": 72,

@@ -271,7 +271,9 @@ typedef struct {
     uint8_t tif;  /* Tif */
     uint8_t is_post_only;  /* 1: reject rather than take */
     uint8_t is_reduce_only;  /* 1: may only shrink the position */
-    uint64_t reserved[5];  /* zero */
+    uint32_t good_till_s;  /* GTD: wall clock of the venue, seconds since 1970; else 0 */
+    uint32_t reserved_1;  /* zero */
+    uint64_t reserved[4];  /* zero */
 } hft_intent;
 _Static_assert(sizeof(hft_intent) == 128, "intent");
 _Static_assert(offsetof(hft_intent, seq) == 0, "intent.seq");
@@ -296,7 +298,9 @@ _Static_assert(offsetof(hft_intent, order_type) == 84, "intent.order_type");
 _Static_assert(offsetof(hft_intent, tif) == 85, "intent.tif");
 _Static_assert(offsetof(hft_intent, is_post_only) == 86, "intent.is_post_only");
 _Static_assert(offsetof(hft_intent, is_reduce_only) == 87, "intent.is_reduce_only");
-_Static_assert(offsetof(hft_intent, reserved) == 88, "intent.reserved");
+_Static_assert(offsetof(hft_intent, good_till_s) == 88, "intent.good_till_s");
+_Static_assert(offsetof(hft_intent, reserved_1) == 92, "intent.reserved_1");
+_Static_assert(offsetof(hft_intent, reserved) == 96, "intent.reserved");
 
 typedef struct {
     uint64_t seq;  /* number of the record in its ring, from 1; top bit set while being written */
@@ -326,7 +330,7 @@ typedef struct {
     int64_t position_e8;  /* position that the judgement saw, 1e-8 */
     uint16_t reason;  /* Reason; 0: approved */
     uint16_t policy_version;  /* version of the limits */
-    uint32_t reserved_1;  /* zero */
+    uint32_t good_till_s;  /* as in the intent */
     uint64_t reserved[1];  /* zero */
 } hft_decision;
 _Static_assert(sizeof(hft_decision) == 128, "decision");
@@ -357,7 +361,7 @@ _Static_assert(offsetof(hft_decision, risk_epoch) == 96, "decision.risk_epoch");
 _Static_assert(offsetof(hft_decision, position_e8) == 104, "decision.position_e8");
 _Static_assert(offsetof(hft_decision, reason) == 112, "decision.reason");
 _Static_assert(offsetof(hft_decision, policy_version) == 114, "decision.policy_version");
-_Static_assert(offsetof(hft_decision, reserved_1) == 116, "decision.reserved_1");
+_Static_assert(offsetof(hft_decision, good_till_s) == 116, "decision.good_till_s");
 _Static_assert(offsetof(hft_decision, reserved) == 120, "decision.reserved");
 
 typedef struct {
@@ -489,7 +493,7 @@ typedef struct {
     uint16_t fee_asset_id;  /* FILL: asset of the fee (hft.core.assets) */
     uint8_t is_maker;  /* FILL: 1 when the order rested */
     uint8_t exec_kind;  /* ExecKind of the execution record that reports it, 0: none */
-    uint32_t reserved_1;  /* zero */
+    uint32_t good_till_s;  /* PLACE: as in the decision */
 } hft_journal;
 _Static_assert(sizeof(hft_journal) == 128, "journal");
 _Static_assert(offsetof(hft_journal, seq) == 0, "journal.seq");
@@ -524,7 +528,7 @@ _Static_assert(offsetof(hft_journal, crc) == 116, "journal.crc");
 _Static_assert(offsetof(hft_journal, fee_asset_id) == 120, "journal.fee_asset_id");
 _Static_assert(offsetof(hft_journal, is_maker) == 122, "journal.is_maker");
 _Static_assert(offsetof(hft_journal, exec_kind) == 123, "journal.exec_kind");
-_Static_assert(offsetof(hft_journal, reserved_1) == 124, "journal.reserved_1");
+_Static_assert(offsetof(hft_journal, good_till_s) == 124, "journal.good_till_s");
 
 typedef struct {
     uint64_t seq;  /* number of the record in its ring, from 1; top bit set while being written */
@@ -603,12 +607,13 @@ typedef struct {
     uint64_t executions_seq;  /* last executions record included */
     int64_t venue_position_e8;  /* position at the venue at the last reconciliation, 1e-8 */
     int64_t reconciled_ns;  /* monotonic time of the last reconciliation, 0: never */
+    int64_t adjusted_e8;  /* part of the position that no execution explains, 1e-8 */
     uint8_t differs;  /* 1: ours and the venue's are not equal */
     uint8_t reserved_1;  /* zero */
     uint16_t reserved_2;  /* zero */
     uint32_t reserved_3;  /* zero */
 } hft_position;
-_Static_assert(sizeof(hft_position) == 176, "position");
+_Static_assert(sizeof(hft_position) == 184, "position");
 _Static_assert(offsetof(hft_position, seq) == 0, "position.seq");
 _Static_assert(offsetof(hft_position, publish_ns) == 8, "position.publish_ns");
 _Static_assert(offsetof(hft_position, origin_ns) == 16, "position.origin_ns");
@@ -635,10 +640,11 @@ _Static_assert(offsetof(hft_position, fills) == 136, "position.fills");
 _Static_assert(offsetof(hft_position, executions_seq) == 144, "position.executions_seq");
 _Static_assert(offsetof(hft_position, venue_position_e8) == 152, "position.venue_position_e8");
 _Static_assert(offsetof(hft_position, reconciled_ns) == 160, "position.reconciled_ns");
-_Static_assert(offsetof(hft_position, differs) == 168, "position.differs");
-_Static_assert(offsetof(hft_position, reserved_1) == 169, "position.reserved_1");
-_Static_assert(offsetof(hft_position, reserved_2) == 170, "position.reserved_2");
-_Static_assert(offsetof(hft_position, reserved_3) == 172, "position.reserved_3");
+_Static_assert(offsetof(hft_position, adjusted_e8) == 168, "position.adjusted_e8");
+_Static_assert(offsetof(hft_position, differs) == 176, "position.differs");
+_Static_assert(offsetof(hft_position, reserved_1) == 177, "position.reserved_1");
+_Static_assert(offsetof(hft_position, reserved_2) == 178, "position.reserved_2");
+_Static_assert(offsetof(hft_position, reserved_3) == 180, "position.reserved_3");
 
 typedef struct {
     uint64_t seq;  /* number of the record in its ring, from 1; top bit set while being written */

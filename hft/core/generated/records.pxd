@@ -141,7 +141,9 @@ cdef extern from "hft/core/generated/records.h" nogil:
         uint8_t tif
         uint8_t is_post_only
         uint8_t is_reduce_only
-        uint64_t reserved[5]
+        uint32_t good_till_s
+        uint32_t reserved_1
+        uint64_t reserved[4]
     ctypedef struct hft_decision:
         uint64_t seq
         int64_t publish_ns
@@ -170,7 +172,7 @@ cdef extern from "hft/core/generated/records.h" nogil:
         int64_t position_e8
         uint16_t reason
         uint16_t policy_version
-        uint32_t reserved_1
+        uint32_t good_till_s
         uint64_t reserved[1]
     ctypedef struct hft_execution:
         uint64_t seq
@@ -251,7 +253,7 @@ cdef extern from "hft/core/generated/records.h" nogil:
         uint16_t fee_asset_id
         uint8_t is_maker
         uint8_t exec_kind
-        uint32_t reserved_1
+        uint32_t good_till_s
     ctypedef struct hft_book:
         uint64_t seq
         int64_t publish_ns
@@ -303,6 +305,7 @@ cdef extern from "hft/core/generated/records.h" nogil:
         uint64_t executions_seq
         int64_t venue_position_e8
         int64_t reconciled_ns
+        int64_t adjusted_e8
         uint8_t differs
         uint8_t reserved_1
         uint16_t reserved_2

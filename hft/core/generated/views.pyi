@@ -161,6 +161,7 @@ class Intent(RecordView):
     tif: int
     is_post_only: int
     is_reduce_only: int
+    good_till_s: int
 
 class Decision(RecordView):
     """Typed view of ``decision``."""
@@ -192,6 +193,7 @@ class Decision(RecordView):
     position_e8: int
     reason: int
     policy_version: int
+    good_till_s: int
 
 class Execution(RecordView):
     """Typed view of ``execution``."""
@@ -278,6 +280,7 @@ class Journal(RecordView):
     fee_asset_id: int
     is_maker: int
     exec_kind: int
+    good_till_s: int
 
 class Book(RecordView):
     """Typed view of ``book``."""
@@ -337,6 +340,7 @@ class Position(RecordView):
     executions_seq: int
     venue_position_e8: int
     reconciled_ns: int
+    adjusted_e8: int
     differs: int
 
 class Balance(RecordView):

@@ -1175,6 +1175,15 @@ cdef class Intent(RecordView):
     def is_reduce_only(self, uint8_t value):
         (<hft_intent *> self.data).is_reduce_only = value
 
+    @property
+    def good_till_s(self):
+        """GTD: wall clock of the venue, seconds since 1970; else 0"""
+        return (<hft_intent *> self.data).good_till_s
+
+    @good_till_s.setter
+    def good_till_s(self, uint32_t value):
+        (<hft_intent *> self.data).good_till_s = value
+
 @cython.no_gc_clear
 cdef class Decision(RecordView):
     """Typed view of ``decision``: 128 bytes."""
@@ -1422,6 +1431,15 @@ cdef class Decision(RecordView):
     @policy_version.setter
     def policy_version(self, uint16_t value):
         (<hft_decision *> self.data).policy_version = value
+
+    @property
+    def good_till_s(self):
+        """as in the intent"""
+        return (<hft_decision *> self.data).good_till_s
+
+    @good_till_s.setter
+    def good_till_s(self, uint32_t value):
+        (<hft_decision *> self.data).good_till_s = value
 
 @cython.no_gc_clear
 cdef class Execution(RecordView):
@@ -2104,6 +2122,15 @@ cdef class Journal(RecordView):
     def exec_kind(self, uint8_t value):
         (<hft_journal *> self.data).exec_kind = value
 
+    @property
+    def good_till_s(self):
+        """PLACE: as in the decision"""
+        return (<hft_journal *> self.data).good_till_s
+
+    @good_till_s.setter
+    def good_till_s(self, uint32_t value):
+        (<hft_journal *> self.data).good_till_s = value
+
 @cython.no_gc_clear
 cdef class Book(RecordView):
     """Typed view of ``book``: 720 bytes."""
@@ -2308,8 +2335,8 @@ cdef class Book(RecordView):
 
 @cython.no_gc_clear
 cdef class Position(RecordView):
-    """Typed view of ``position``: 176 bytes."""
-    BYTES = 176
+    """Typed view of ``position``: 184 bytes."""
+    BYTES = 184
 
     @property
     def seq(self):
@@ -2544,6 +2571,15 @@ cdef class Position(RecordView):
     @reconciled_ns.setter
     def reconciled_ns(self, int64_t value):
         (<hft_position *> self.data).reconciled_ns = value
+
+    @property
+    def adjusted_e8(self):
+        """part of the position that no execution explains, 1e-8"""
+        return (<hft_position *> self.data).adjusted_e8
+
+    @adjusted_e8.setter
+    def adjusted_e8(self, int64_t value):
+        (<hft_position *> self.data).adjusted_e8 = value
 
     @property
     def differs(self):
