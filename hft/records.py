@@ -258,6 +258,8 @@ class Reason(IntEnum):
     ORDER_CLOSED = 49
     REQUEST_PENDING = 50
     """The order has an unanswered request: another one would race it."""
+    JOURNAL_FULL = 51
+    """The recorder is so far behind that the journal would overwrite what is not on disk."""
     # Execution: cancels on its own authority.
     OWN_PERMIT_GONE = 60
     OWN_STRATEGY_SILENT = 61
