@@ -8,7 +8,10 @@ really happened. The market is a seeded crowd or a recording; every frame and re
 Faults are made by command (``POST /sim/fault?kind=...``; ``GET /sim/faults`` lists the kinds, their
 options and counts) and by the seeded schedule of ``config.FaultConfig``; see ``faults.Faults``.
 
-What it does not model: conditional (algo) orders, liquidation other than by command, leverage
+Conditional (algo) orders are a store of their own: neither allOpenOrders nor the countdown touches
+them (of the countdown the venue's documents do not say it; its text names orders only).
+
+What it does not model: liquidation other than by command, dated conditional orders, leverage
 brackets beyond the first, hedge mode (it can be set, orders are then refused) and isolated margin
 (it can be set and is told, the wallet backs all positions alike), klines and the 24-hour
 statistics, market makers' RPI orders.

@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 from hft.core.matching import Order
 from hft.records import Side
 from hft.units import E8
+from tools.venue.algo_orders import AlgoOrder
+from tools.venue.history import Amendment, Origin
 from tools.venue.limits import OrderLimit
 from tools.venue.market import SymbolMarket
 
@@ -48,6 +50,13 @@ class ClientOrder(Order):
     amend_count: int = 0
     forced_expiry: str = ""
     """Reason the venue gives for ending it itself (``er`` of ORDER_TRADE_UPDATE)."""
+    origin: Origin | None = None
+    """The request that placed it; None: the venue itself."""
+    cancel_origin: Origin | None = None
+    """The request that cancelled it; None: none did."""
+    amendments: list[Amendment] = field(default_factory=list)
+    ended_ns: int = 0
+    """When it became final, monotonic; 0: it is open."""
 
     @property
     def open_qty_e8(self) -> int:
@@ -70,6 +79,8 @@ class Fill(NamedTuple):
     fee_e8: int
     is_maker: bool
     time_ms: int
+    time_ns: int
+    """Monotonic, of this host."""
 
 
 class Income(NamedTuple):
@@ -160,6 +171,8 @@ class Account:
     open_client_ids: dict[str, ClientOrder] = field(default_factory=dict)
     orders: dict[int, ClientOrder] = field(default_factory=dict)
     last_by_client_id: dict[str, ClientOrder] = field(default_factory=dict)
+    algo_orders: dict[int, AlgoOrder] = field(default_factory=dict)
+    open_algo_orders: dict[int, AlgoOrder] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
     incomes: list[Income] = field(default_factory=list)
     listen_key: str = ""

@@ -79,7 +79,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     refusals_before_ban: int = 50
     """Requests over the weight limit in one minute before the address is banned."""
     ban_s: int = 120
-    ban_notice_ms: int = 250
+    ban_notice_ms: int = 50
     """Requests this long after the first 418 of a ban may still have been on their way."""
     open_orders_per_symbol: int = 200
 

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import asyncio
 
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+from picows import (
+    WSCloseCode,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+)
 
 from tools.venue.exchange import Exchange
+from tools.venue.request import origin_of
 
 MESSAGE_BYTES_MAX = 1_048_576
+
+
+def agent_of(request: WSUpgradeRequest) -> str:
+    """The user agent of a handshake; empty when it names none."""
+    return str(request.headers.get("User-Agent", ""))
 
 
 class Connection(WSListener):
     """One client. Subclasses take its text messages."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, agent: str) -> None:
         self.exchange = exchange
+        self.client = agent
+        """Who it is: address, port and user agent."""
         self.connected_ms = 0
         self.is_open = False
+        self._address = "local"
         self._transport: WSTransport | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._unanswered_since_ms = 0
@@ -45,10 +61,14 @@ class Connection(WSListener):
         transport = self._transport
         if transport is None or not self.is_open:
             return
+        if transport.underlying_transport.is_closing():
+            # The client is gone, and the loop has not told us yet.
+            self.is_open = False
+            return
         if self._is_behind:
             waiting = transport.underlying_transport.get_write_buffer_size()
             if waiting > self.exchange.config.sends_buffered_max_bytes:
-                self.exchange.note_violation("slow reader", f"{waiting} bytes were waiting")
+                self._complain("slow reader", f"{waiting} bytes were waiting")
                 self.is_open = False
                 transport.disconnect(False)
                 return
@@ -75,9 +95,7 @@ class Connection(WSListener):
     @property
     def address(self) -> str:
         """The client's IP address."""
-        assert self._transport is not None
-        peer = self._transport.underlying_transport.get_extra_info("peername")
-        return str(peer[0]) if peer else "local"
+        return self._address
 
     # Called by picows.
 
@@ -85,6 +103,10 @@ class Connection(WSListener):
         """Start the clock of the connection's life."""
         self._transport = transport
         self.is_open = True
+        peer = transport.underlying_transport.get_extra_info("peername")
+        if peer:
+            self._address = str(peer[0])
+            self.client = f"{peer[0]}:{peer[1]} {self.client}".rstrip()
         self.connected_ms = self.exchange.clock_ms()
         config = self.exchange.config
         loop = asyncio.get_running_loop()
@@ -144,6 +166,10 @@ class Connection(WSListener):
         """Messages a client may send in one second; 0: not limited here."""
         return self.exchange.config.messages_per_s
 
+    def _complain(self, kind: str, detail: str) -> None:
+        origin = origin_of(self.exchange, "ws", "", self.client, "")
+        self.exchange.note_violation(kind, detail, origin)
+
     def _ping(self) -> None:
         """Ask whether the client is still there; cut it off when it has been silent too long."""
         if self._transport is None or not self.is_open:
@@ -168,6 +194,6 @@ class Connection(WSListener):
         self._messages += 1
         if not limit or self._messages <= limit:
             return True
-        self.exchange.note_violation("too many messages", f"more than {limit} in one second")
+        self._complain("too many messages", f"more than {limit} in one second")
         self.close(WSCloseCode.POLICY_VIOLATION, "Too many requests")
         return False

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
-from hft.core.matching import Accepted, Amended, Ended
-from hft.records import Side
-from hft.units import E8, parse_e8
-from tools.venue.accounts import (
-    Account,
-    ClientOrder,
-    Fill,
-    Income,
-    Rates,
-    cut,
-)
+from hft.units import parse_e8
+from tools.venue.accounts import Account, Rates
 from tools.venue.auth import Key
+from tools.venue.books import AccountBooks
 from tools.venue.config import VenueConfig
 from tools.venue.errors import refuse
 from tools.venue.exchange_info import SymbolRules, exchange_info
+from tools.venue.history import History, Origin
 from tools.venue.hub import Hub
 from tools.venue.limits import AddressLimit, OrderLimit
-from tools.venue.market import NS_PER_MS, IdSource, MarketEvent, NumberedTrade, SymbolMarket
+from tools.venue.market import NS_PER_MS, TRADING, IdSource, SymbolMarket
 from tools.venue.outlet import Outlet
-from tools.venue.user_events import UserEvents, UserSink, final_status
+from tools.venue.user_events import UserEvents, UserSink
 
 if TYPE_CHECKING:
     from tools.venue.request import Gate
@@ -35,19 +28,10 @@ FIRST_ORDER_ID: Final = 8_389_765_739_703_625_592
 """Beyond 2^53, as the venue's ids of some symbols are."""
 FIRST_TRADE_ID: Final = 6_022_114_455
 OWN_TRADE_IDS_OF_RECORDINGS: Final = 9_000_000_000_000
-VIOLATIONS_MAX: Final = 10_000
 
 
 def _nobody_listens(_account: Account, _name: str, _payload: bytes) -> None:
     """User events before the stream server is up."""
-
-
-class Violation(NamedTuple):
-    """Something a client did that it should not have done."""
-
-    time_ms: int
-    kind: str
-    detail: str
 
 
 class Exchange:
@@ -78,6 +62,9 @@ class Exchange:
             lambda account, name, payload: self.deliver(account, name, payload),
             is_padded=config.event_numbers_padded,
         )
+        self.accounts: dict[str, Account] = {}
+        self.books = AccountBooks(self.accounts, self.events, clock_ms=lambda: self.clock_ms())
+        self.history = History()
         is_recorded = bool(config.recordings)
         self.markets = {
             r.symbol: SymbolMarket(
@@ -87,20 +74,17 @@ class Exchange:
                 is_recorded=is_recorded,
                 depth_interval_ms=config.depth_interval_ms,
                 first_trade_id=OWN_TRADE_IDS_OF_RECORDINGS if is_recorded else FIRST_TRADE_ID,
-                on_events=self._on_events,
+                on_events=self.books.on_events,
             )
             for r in rules
         }
         self.keys = {account.api_key: Key(account) for account in config.accounts}
-        self.accounts: dict[str, Account] = {}
-        self.violations: list[Violation] = []
         self.orders_received = 0
         self.funding_rate_e8 = parse_e8(config.funding_rate)
         self.next_funding_ms = self._funding_after(clock_ms())
         self.countdowns: dict[tuple[int, str], int] = {}
         self._addresses: dict[str, AddressLimit] = {}
         self._last_order_id = FIRST_ORDER_ID
-        self._last_transaction_id = 4_611_850_000_000
         self._listen_keys_made = 0
         for settings in config.accounts:
             self._open_account(settings.account or settings.api_key, parse_e8(settings.wallet))
@@ -118,7 +102,7 @@ class Exchange:
             raise refuse(-1121)
         return market
 
-    def key(self, api_key: str) -> Key:
+    def key(self, api_key: str, origin: Origin | None = None) -> Key:
         """The key of that name.
 
         Raises:
@@ -128,7 +112,7 @@ class Exchange:
             raise refuse(-2014)
         key = self.keys.get(api_key)
         if key is None:
-            self.note_violation("unknown key", api_key)
+            self.note_violation("unknown key", api_key, origin)
             raise refuse(-2015)
         return key
 
@@ -141,6 +125,8 @@ class Exchange:
         limit = self._addresses.get(address)
         if limit is None:
             limit = self._addresses[address] = AddressLimit(
+                address,
+                self.history,
                 weight_per_minute=self.config.weight_per_minute,
                 refusals_before_ban=self.config.refusals_before_ban,
                 ban_s=self.config.ban_s,
@@ -174,10 +160,9 @@ class Exchange:
         self._last_order_id += 1
         return self._last_order_id
 
-    def note_violation(self, kind: str, detail: str) -> None:
+    def note_violation(self, kind: str, detail: str, origin: Origin | None = None) -> None:
         """Remember what a client should not have done; the first ones are kept."""
-        if len(self.violations) < VIOLATIONS_MAX:
-            self.violations.append(Violation(self.clock_ms(), kind, detail))
+        self.history.note_violation(kind, detail, self.clock_ms(), origin)
 
     # Listen keys.
 
@@ -218,7 +203,7 @@ class Exchange:
         for (account_id, symbol), due_ms in list(self.countdowns.items()):
             if due_ms <= now_ms:
                 del self.countdowns[account_id, symbol]
-                self.cancel_all(self._by_id(account_id), symbol)
+                self.cancel_all(self.books.by_id(account_id), symbol)
         for account in self.accounts.values():
             if account.listen_key and account.listen_key_until_ms <= now_ms:
                 self.end_listen_key(account)
@@ -226,11 +211,12 @@ class Exchange:
             self.pay_funding()
             self.next_funding_ms = self._funding_after(now_ms)
 
-    def cancel_all(self, account: Account, symbol: str) -> None:
-        """Cancel the account's open orders of a symbol."""
+    def cancel_all(self, account: Account, symbol: str, origin: Origin | None = None) -> None:
+        """Cancel the account's open orders of a symbol; conditional ones stay."""
         market = self.market(symbol)
         now_ms = self.clock_ms()
         for order in list(account.opened(symbol).values()):
+            order.cancel_origin = origin
             market.apply(market.book.cancel(order, now_ms * NS_PER_MS))
             market.commit(now_ms)
 
@@ -245,9 +231,16 @@ class Exchange:
             market.commit(now_ms)
         return len(orders)
 
+    def pay_funding(self) -> None:
+        """Every position pays or gets funding now."""
+        marks_e8 = {symbol: market.mark_e8 for symbol, market in self.markets.items()}
+        self.books.pay_funding(self.funding_rate_e8, marks_e8)
+
     def set_status(self, symbol: str, status: str) -> None:
         """Change a symbol's trading status and tell it on ``!contractInfo``."""
         market = self.market(symbol)
+        if status != market.status:
+            self.history.note_status(symbol, status, self.clock_ms(), is_halt=status != TRADING)
         market.status = status
         self._tell_contract(market)
 
@@ -271,7 +264,8 @@ class Exchange:
             market.last_id = self.update_ids.next()
 
     def step_clock(self, milliseconds: int) -> None:
-        """The venue's clock jumps; what was due in a while still is."""
+        """The venue's clock jumps; what was due in a while still is, but no date moves."""
+        self.history.note_clock_step(self.clock_ms(), milliseconds)
         self._clock_offset_ms += milliseconds
         self.clock_ms = lambda: self._read_ms() + self._clock_offset_ms
         for market in self.markets.values():
@@ -280,179 +274,8 @@ class Exchange:
             self.countdowns[key] += milliseconds
         for account in self.accounts.values():
             account.listen_key_until_ms += milliseconds
-
-    # Books of account.
-
-    def _on_events(self, market: SymbolMarket, events: Sequence[MarketEvent]) -> None:
-        now_ms = self.clock_ms()
-        for index, event in enumerate(events):
-            match event:
-                case NumberedTrade():
-                    self._on_trade(market, event, now_ms)
-                case Accepted(order=order) | Amended(order=order):
-                    assert isinstance(order, ClientOrder)
-                    self._tell_taker_trades(market, order, events[index + 1 :], now_ms)
-                    account = self._by_id(order.account_id)
-                    if isinstance(event, Accepted):
-                        account.admit(order)
-                    execution = "NEW" if isinstance(event, Accepted) else "AMENDMENT"
-                    order.updated_ms = now_ms
-                    self.events.order_update(
-                        account, order, market.rules, execution=execution, now_ms=now_ms
-                    )
-                case Ended(order=order, reason=reason):
-                    assert isinstance(order, ClientOrder)
-                    account = self._by_id(order.account_id)
-                    execution, order.status, expiry_reason = (
-                        final_status(reason)
-                        if not order.forced_expiry
-                        else ("EXPIRED", "EXPIRED", order.forced_expiry)
-                    )
-                    order.updated_ms = now_ms
-                    account.close(order)
-                    self.events.order_update(
-                        account,
-                        order,
-                        market.rules,
-                        execution=execution,
-                        now_ms=now_ms,
-                        expiry_reason=expiry_reason,
-                    )
-
-    def _tell_taker_trades(
-        self,
-        market: SymbolMarket,
-        order: ClientOrder,
-        later: Sequence[MarketEvent],
-        now_ms: int,
-    ) -> None:
-        """The taker's TRADE_LITEs leave before its NEW."""
-        for event in later:
-            if isinstance(event, NumberedTrade) and event.trade.taker is order:
-                self._trade_lite(market, order, event, now_ms, is_maker=False)
-
-    def _trade_lite(
-        self,
-        market: SymbolMarket,
-        order: ClientOrder,
-        event: NumberedTrade,
-        now_ms: int,
-        *,
-        is_maker: bool,
-    ) -> None:
-        self.events.trade_lite(
-            self._by_id(order.account_id),
-            order,
-            market.rules,
-            trade_id=event.trade_id,
-            price_e8=event.trade.price_e8,
-            qty_e8=event.trade.qty_e8,
-            is_maker=is_maker,
-            now_ms=now_ms,
-        )
-
-    def _on_trade(self, market: SymbolMarket, event: NumberedTrade, now_ms: int) -> None:
-        trade = event.trade
-        for order, is_maker in ((trade.maker, True), (trade.taker, False)):
-            if isinstance(order, ClientOrder):
-                if is_maker:
-                    self._trade_lite(market, order, event, now_ms, is_maker=True)
-                self._book_fill(market, order, event, now_ms, is_maker=is_maker)
-
-    def _book_fill(
-        self,
-        market: SymbolMarket,
-        order: ClientOrder,
-        event: NumberedTrade,
-        now_ms: int,
-        *,
-        is_maker: bool,
-    ) -> None:
-        """One fill: order, wallet, position, history, events."""
-        account = self._by_id(order.account_id)
-        price_e8, qty_e8 = event.trade.price_e8, event.trade.qty_e8
-        rate = account.rates.maker if is_maker else account.rates.taker
-        if order.type == "LIQUIDATION":
-            rate = 0
-        fee_e8 = cut(qty_e8 * price_e8 * rate, E8**2)
-        position = account.position(order.symbol)
-        realised_e8 = position.apply(order.side, qty_e8, price_e8, fee_e8, now_ms)
-        account.wallet_e8 += realised_e8 - fee_e8
-        account.updated_ms = now_ms
-        quote_e8 = qty_e8 * price_e8 // E8
-        order.filled_e8 += qty_e8
-        order.quote_e8 += quote_e8
-        order.updated_ms = now_ms
-        fill = Fill(
-            order.symbol,
-            event.trade_id,
-            order.order_id,
-            order.client_order_id,
-            Side(order.side),
-            price_e8,
-            qty_e8,
-            quote_e8,
-            realised_e8,
-            fee_e8,
-            is_maker,
-            now_ms,
-        )
-        account.fills.append(fill)
-        self._add_income(account, order.symbol, "COMMISSION", -fee_e8, now_ms, str(event.trade_id))
-        if realised_e8:
-            self._add_income(
-                account, order.symbol, "REALIZED_PNL", realised_e8, now_ms, str(event.trade_id)
-            )
-        if order.open_qty_e8:
-            order.status = "PARTIALLY_FILLED"
-        else:
-            order.status = "FILLED"
-            account.close(order)
-        self.events.account_update(account, market, reason="ORDER", now_ms=now_ms)
-        self.events.order_update(
-            account, order, market.rules, execution="TRADE", now_ms=now_ms, fill=fill
-        )
-
-    def pay_funding(self) -> None:
-        """Every position pays or gets funding at the mark price."""
-        now_ms = self.clock_ms()
-        for account in self.accounts.values():
-            for symbol, position in account.positions.items():
-                if not position.qty_e8:
-                    continue
-                owed_e24 = position.qty_e8 * self.markets[symbol].mark_e8 * self.funding_rate_e8
-                paid_e8 = -cut(owed_e24, E8**2)
-                self.change_wallet(account, symbol, "FUNDING_FEE", paid_e8, now_ms)
-
-    def change_wallet(
-        self, account: Account, symbol: str, kind: str, amount_e8: int, now_ms: int
-    ) -> None:
-        """Money that comes or goes without a trade."""
-        account.wallet_e8 += amount_e8
-        account.updated_ms = now_ms
-        self._add_income(account, symbol, kind, amount_e8, now_ms, "")
-        self.events.account_update(
-            account,
-            None,
-            reason=kind,
-            now_ms=now_ms,
-            change_e8=amount_e8,
-            symbol=symbol if kind == "FUNDING_FEE" else "",
-        )
-
-    def _add_income(
-        self,
-        account: Account,
-        symbol: str,
-        kind: str,
-        amount_e8: int,
-        now_ms: int,
-        trade_id: str,
-    ) -> None:
-        self._last_transaction_id += 1
-        account.incomes.append(
-            Income(symbol, kind, amount_e8, now_ms, self._last_transaction_id, trade_id)
-        )
+        for limit in self._addresses.values():
+            limit.shift_clock(milliseconds)
 
     # Helpers.
 
@@ -471,9 +294,6 @@ class Exchange:
             ),
             deposited_e8=wallet_e8,
         )
-
-    def _by_id(self, account_id: int) -> Account:
-        return next(a for a in self.accounts.values() if a.account_id == account_id)
 
     def _funding_after(self, now_ms: int) -> int:
         interval_ms = self.config.funding_interval_s * 1000

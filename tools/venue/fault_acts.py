@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from hft.core.matching import StpMode
 from hft.records import Side, Tif
-from hft.units import E8, floor_to, format_e8
-from tools.venue.accounts import Account, ClientOrder, cut
+from hft.units import E8, floor_to, format_e8, parse_e8
+from tools.venue.accounts import Account, ClientOrder, account_margin, available_e8, cut
+from tools.venue.algo_desk import AlgoDesk
 from tools.venue.encode import fixed
 from tools.venue.errors import ApiError
 from tools.venue.exchange import Exchange
@@ -16,13 +18,15 @@ from tools.venue.exchange_info import LIQUIDATION_FEE_E8
 from tools.venue.fault_ledger import Agenda, Fault, Ledger
 from tools.venue.fault_links import LinkFaults
 from tools.venue.fault_requests import fill_resting, part_of
-from tools.venue.market import HALTED, NS_PER_MS, SymbolMarket
+from tools.venue.market import HALTED, NS_PER_MS, TRADING, SymbolMarket
 from tools.venue.orders import OrderDesk
 
 RETRY_S: Final = 0.02
 TICK_FACTOR: Final = 10
 FOREIGN_DISTANCE: Final = 100
 """A foreign order rests one part in so many away from the mark price."""
+TRANSFER_E8: Final = (-50 * E8, 100 * E8)
+"""Least and most of a transfer that is drawn."""
 LIQUIDATION_BOUND: Final = 20
 """A liquidation takes down to one part in so many away from the mark price."""
 
@@ -31,10 +35,17 @@ class VenueActs:
     """Does them."""
 
     def __init__(
-        self, exchange: Exchange, desk: OrderDesk, links: LinkFaults, agenda: Agenda, ledger: Ledger
+        self,
+        exchange: Exchange,
+        desk: OrderDesk,
+        algo_desk: AlgoDesk,
+        links: LinkFaults,
+        agenda: Agenda,
+        ledger: Ledger,
     ) -> None:
         self._exchange = exchange
         self._desk = desk
+        self._algo_desk = algo_desk
         self._links = links
         self._agenda = agenda
         self._ledger = ledger
@@ -52,8 +63,10 @@ class VenueActs:
             "rate_limit": self._limit,
             "ban": self._limit,
             "funding": self._fund,
-            "foreign_order": self._foreign,
-            "foreign_trade": self._foreign,
+            "transfer": self._transfer,
+            "foreign_order": lambda fault: self._until_hit(fault, self._foreign_order),
+            "foreign_algo_order": lambda fault: self._until_hit(fault, self._foreign_algo_order),
+            "foreign_trade": lambda fault: self._until_hit(fault, self._foreign_trade),
             "partial_fill": lambda fault: self._until_hit(fault, self._fill_part),
             "liquidation": lambda fault: self._until_hit(fault, self._close_position),
             "auto_deleveraging": lambda fault: self._until_hit(fault, self._close_position),
@@ -87,7 +100,7 @@ class VenueActs:
     def _halt(self, fault: Fault) -> None:
         market = self._market(fault)
         symbol = market.rules.symbol
-        if market.status != "TRADING":
+        if market.status != TRADING:
             return
         self._ledger.hit(fault)
         self._exchange.set_status(symbol, HALTED)
@@ -96,7 +109,7 @@ class VenueActs:
 
     def _resume(self, market: SymbolMarket) -> None:
         if market.status == HALTED:
-            self._exchange.set_status(market.rules.symbol, "TRADING")
+            self._exchange.set_status(market.rules.symbol, TRADING)
 
     def _change_tick(self, fault: Fault) -> None:
         rules = self._market(fault).rules
@@ -137,7 +150,7 @@ class VenueActs:
 
     def _fill_part(self, fault: Fault) -> bool:
         orders = list(self._account(fault).opened(fault.choice.symbol).values())
-        if not orders:
+        if not orders or self._market(fault).status != TRADING:
             return False
         # The best of its side: an own order behind it could not have been filled alone.
         side = fault.random.choice(sorted({order.side for order in orders}))
@@ -149,7 +162,66 @@ class VenueActs:
         fill_resting(self._exchange, order, part_of(self._exchange, order))
         return True
 
-    def _foreign(self, fault: Fault) -> None:
+    def _foreign_order(self, fault: Fault) -> bool:
+        """It rests until whoever placed it cancels it, a while later; 0 seconds: it stays."""
+        account, params = self._account(fault), self._foreign_params(fault)
+        client_id = params["newClientOrderId"]
+        return self._place_foreign(
+            fault,
+            client_id,
+            lambda: self._desk.place(account, params, stp_default="NONE"),
+            lambda: self._desk.cancel(
+                account, {"symbol": fault.choice.symbol, "origClientOrderId": client_id}
+            ),
+        )
+
+    def _foreign_algo_order(self, fault: Fault) -> bool:
+        """As ``_foreign_order``; it takes a profit where the other would rest."""
+        account, params = self._account(fault), self._foreign_params(fault)
+        client_id, price = params.pop("newClientOrderId"), params.pop("price")
+        del params["timeInForce"]
+        params |= {
+            "algoType": "CONDITIONAL",
+            "type": "TAKE_PROFIT_MARKET",
+            "triggerPrice": price,
+            "clientAlgoId": client_id,
+        }
+        return self._place_foreign(
+            fault,
+            client_id,
+            lambda: self._algo_desk.place(account, params),
+            lambda: self._algo_desk.cancel(account, {"clientAlgoId": client_id}),
+        )
+
+    def _foreign_trade(self, fault: Fault) -> bool:
+        account, params = self._account(fault), self._foreign_params(fault)
+        del params["timeInForce"], params["price"]
+        params["type"] = "MARKET"
+        client_id = params["newClientOrderId"]
+        return self._place_foreign(
+            fault, client_id, lambda: self._desk.place(account, params, stp_default="NONE"), None
+        )
+
+    def _place_foreign(
+        self,
+        fault: Fault,
+        client_id: str,
+        place: Callable[[], object],
+        cancel: Callable[[], object] | None,
+    ) -> bool:
+        """Somebody else's order; the venue may refuse it for a while, as anybody's."""
+        try:
+            place()
+        except ApiError as error:
+            fault.details[:] = [f"refused: {error}"]
+            return False
+        fault.details.clear()
+        self._ledger.hit(fault, client_id)
+        if cancel is not None and fault.choice.seconds:
+            self._agenda.after(fault.choice.seconds, lambda: _unless_gone(cancel))
+        return True
+
+    def _foreign_params(self, fault: Fault) -> dict[str, str]:
         market = self._market(fault)
         rules, mark_e8 = market.rules, market.mark_e8
         side = fault.random.choice((Side.BUY, Side.SELL))
@@ -157,29 +229,39 @@ class VenueActs:
         price_e8 = floor_to(price_e8, rules.tick_e8) + rules.price_min_e8 % rules.tick_e8
         least_e8 = -(-2 * rules.notional_min_e8 * E8 // price_e8)
         qty_e8 = -(-least_e8 // rules.step_e8) * rules.step_e8
-        client_id = f"web_{fault.random.getrandbits(64):016x}"
-        params = {
+        return {
             "symbol": rules.symbol,
             "side": side.name,
-            "type": "MARKET",
+            "type": "LIMIT",
+            "timeInForce": "GTC",
+            "price": fixed(price_e8, rules.price_places),
             "quantity": fixed(qty_e8, rules.qty_places),
-            "newClientOrderId": client_id,
+            "newClientOrderId": f"web_{fault.random.getrandbits(64):016x}",
         }
-        if fault.kind == "foreign_order":
-            price = fixed(price_e8, rules.price_places)
-            params |= {"type": "LIMIT", "timeInForce": "GTC", "price": price}
-        try:
-            self._desk.place(self._account(fault), params, stp_default="NONE")
-        except ApiError as error:
-            fault.details.append(f"refused: {error}")
-            return
-        self._ledger.hit(fault, client_id)
+
+    def _transfer(self, fault: Fault) -> None:
+        """Money moves between the wallet and the owner's others; no more leaves than is free."""
+        account, exchange = self._account(fault), self._exchange
+        text = fault.choice.amount
+        amount_e8 = parse_e8(text) if text else fault.random.randint(*TRANSFER_E8)
+        free_e8 = available_e8(account, account_margin(account, exchange.markets.values()))
+        amount_e8 = max(amount_e8, -free_e8)
+        if amount_e8:
+            self._ledger.hit(fault, format_e8(amount_e8))
+            exchange.books.change_wallet(
+                account,
+                "",
+                "TRANSFER",
+                amount_e8,
+                exchange.clock_ms(),
+                reason="DEPOSIT" if amount_e8 > 0 else "WITHDRAW",
+            )
 
     def _close_position(self, fault: Fault) -> bool:
         """A liquidation or auto-deleveraging, in the order in which the venue tells it."""
         exchange, account, market = self._exchange, self._account(fault), self._market(fault)
         symbol, now_ms = market.rules.symbol, exchange.clock_ms()
-        if not account.position(symbol).qty_e8:
+        if not account.position(symbol).qty_e8 or market.status != TRADING:
             return False
         is_liquidation = fault.kind == "liquidation"
         if is_liquidation:
@@ -191,7 +273,7 @@ class VenueActs:
         market.commit(now_ms)
         if is_liquidation and order.quote_e8:
             fee_e8 = cut(order.quote_e8 * LIQUIDATION_FEE_E8, E8)
-            exchange.change_wallet(account, symbol, "INSURANCE_CLEAR", -fee_e8, now_ms)
+            exchange.books.change_wallet(account, symbol, "INSURANCE_CLEAR", -fee_e8, now_ms)
         self._tell_force_order(market, order, now_ms)
         return True
 
@@ -250,3 +332,9 @@ class VenueActs:
 
     def _market(self, fault: Fault) -> SymbolMarket:
         return self._exchange.markets[fault.choice.symbol]
+
+
+def _unless_gone(cancel: Callable[[], object]) -> None:
+    """Cancel what may be gone already."""
+    with suppress(ApiError):
+        cancel()

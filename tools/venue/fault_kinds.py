@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields
 from random import Random
 from typing import Final, NamedTuple, TypeAlias
 
-from hft.errors import UsageError
+from hft.errors import PrecisionError, UsageError
+from hft.units import parse_e8
 
 Range: TypeAlias = tuple[float, float]
 ONCE: Final = (1, 1)
@@ -98,9 +99,13 @@ KINDS: Final[Mapping[str, Kind]] = {
     "partial_fill": Kind("a resting order fills in part", (5.0, 5.0), takes_symbol=True),
     "liquidation": Kind("a position is liquidated", (5.0, 5.0), takes_symbol=True),
     "auto_deleveraging": Kind("auto-deleveraging closes a position", (5.0, 5.0), takes_symbol=True),
-    "foreign_order": Kind("somebody else places a resting order on the account", takes_symbol=True),
-    "foreign_trade": Kind("somebody else trades on the account", takes_symbol=True),
+    "foreign_order": Kind("somebody else places a resting order on the account, and cancels it in "
+                          "the end", (5.0, 30.0), takes_symbol=True),
+    "foreign_algo_order": Kind("somebody else places a conditional order on the account, and "
+                               "cancels it in the end", (5.0, 30.0), takes_symbol=True),
+    "foreign_trade": Kind("somebody else trades on the account", (5.0, 5.0), takes_symbol=True),
     "funding": Kind("funding is paid now"),
+    "transfer": Kind("money comes into the wallet, or leaves it"),
 }  # fmt: skip
 
 
@@ -112,12 +117,21 @@ class Scope(NamedTuple):
     """Empty: all."""
 
 
-_PLACES: Final = ("POST /fapi/v1/order", "POST /fapi/v1/batchOrders", "order.place")
+_PLACES: Final = (
+    "POST /fapi/v1/order",
+    "POST /fapi/v1/batchOrders",
+    "POST /fapi/v1/algoOrder",
+    "order.place",
+    "algoOrder.place",
+)
 _CANCELS: Final = (
     "DELETE /fapi/v1/order",
     "DELETE /fapi/v1/batchOrders",
     "DELETE /fapi/v1/allOpenOrders",
+    "DELETE /fapi/v1/algoOrder",
+    "DELETE /fapi/v1/algoOpenOrders",
     "order.cancel",
+    "algoOrder.cancel",
 )
 _AMENDS: Final = ("PUT /fapi/v1/order", "PUT /fapi/v1/batchOrders", "order.modify")
 SCOPES: Final[Mapping[str, Scope]] = {
@@ -147,6 +161,8 @@ class Choice:
     is_deaf: bool
     """Whether a half-open connection is not read from either."""
     scope: str
+    amount: str
+    """Of a transfer: decimal text in USDT, negative to take out; empty: drawn when it is made."""
 
 
 def choose(
@@ -175,6 +191,7 @@ def choose(
         closes=random.random() < 0.5,
         is_deaf=random.random() < 0.5,
         scope="orders",
+        amount="",
     )
     names = [field.name for field in fields(Choice)]
     for name, text in given.items():
@@ -211,9 +228,12 @@ def _value(name: str, text: str, drawn: Choice) -> object:
                 if not 0 <= seconds <= SECONDS_MAX:
                     raise ValueError
                 return seconds
-    except (KeyError, ValueError):
+        if name == "amount":
+            parse_e8(text)
+    except (KeyError, ValueError, PrecisionError):
         raise UsageError(
             f"option {name} cannot be {text!r}",
-            remedy="booleans are true or false, counts 0 to 1000, seconds 0 to 86400",
+            remedy="booleans are true or false, counts 0 to 1000, seconds 0 to 86400, amounts "
+            "decimals of up to eight places",
         ) from None
     return text

@@ -15,7 +15,7 @@ from tools.venue.errors import ApiError, refuse
 from tools.venue.exchange import Exchange
 from tools.venue.fault_kinds import SCOPES
 from tools.venue.fault_ledger import Agenda, Fault, Ledger
-from tools.venue.market import NS_PER_MS, SNAPSHOT_LEVELS_MAX
+from tools.venue.market import NS_PER_MS, SNAPSHOT_LEVELS_MAX, TRADING
 from tools.venue.orders import OrderDesk
 from tools.venue.request import Handler, NoReplyError, Request
 
@@ -114,7 +114,8 @@ class RequestFaults:
             case "overload":
                 return params.get("reduceOnly", "").lower() != "true"
             case "fill_before_cancel" | "fill_before_amend":
-                return self._named_order(request) is not None
+                order = self._named_order(request)
+                return order is not None and self._exchange.market(order.symbol).status == TRADING
         return True
 
     def _apply(self, fault: Fault, handler: Handler, request: Request, name: str) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
+from tools.venue.algo_desk import AlgoDesk
 from tools.venue.config import FaultConfig
 from tools.venue.exchange import Exchange
 from tools.venue.fault_acts import VenueActs
@@ -70,6 +71,7 @@ class Faults:
         self,
         exchange: Exchange,
         desk: OrderDesk,
+        algo_desk: AlgoDesk,
         links: Callable[[], Links],
         *,
         clock_s: Callable[[], float],
@@ -82,7 +84,7 @@ class Faults:
         self._frames = FrameFaults(exchange.outlet, self._agenda, self.ledger)
         self._requests = RequestFaults(exchange, desk, self._agenda, self.ledger)
         self._links = LinkFaults(links, self.ledger)
-        self._acts = VenueActs(exchange, desk, self._links, self._agenda, self.ledger)
+        self._acts = VenueActs(exchange, desk, algo_desk, self._links, self._agenda, self.ledger)
         self._is_quiet = True
         self._late_replies: list[Fault] = []
         exchange.faults_told = self.ledger.counts

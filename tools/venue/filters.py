@@ -100,8 +100,8 @@ def market_bound_e8(rules: SymbolRules, side: Side, mark_e8: int) -> int:
     return max(rules.tick_e8, floor_to(bound_e8, rules.tick_e8))
 
 
-def check_client_id(text: str) -> None:
-    """Characters and length of a client order id.
+def check_client_id(text: str, name: str = "newClientOrderId") -> None:
+    """Characters and length of a client id, the parameter ``name``.
 
     Raises:
         ApiError: -4015, -1100.
@@ -109,4 +109,4 @@ def check_client_id(text: str) -> None:
     if len(text) > CLIENT_ID_LENGTH_MAX:
         raise refuse(-4015)
     if CLIENT_ID.fullmatch(text) is None:
-        raise illegal("newClientOrderId")
+        raise illegal(name)

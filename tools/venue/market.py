@@ -19,6 +19,7 @@ from tools.venue.exchange_info import SymbolRules
 from tools.venue.hub import Hub, Topic
 
 NS_PER_MS: Final = 1_000_000
+TRADING: Final = "TRADING"
 HALTED: Final = "TRADING_HALT"
 AGGREGATION_MS: Final = 100
 SNAPSHOT_LEVELS_MAX: Final = 1_000
@@ -152,9 +153,11 @@ class SymbolMarket:
         """The book that is published: of a recording it is the recorded one, without our orders,
         as only that stays in step with the recorded bookTickers."""
         self.is_recorded = is_recorded
-        self.status = "TRADING"
+        self.status = TRADING
         self.on_tick_change: Callable[[int], None] | None = None
         """Told when the tick size changed: whoever quotes here."""
+        self.on_price: Callable[[], None] | None = None
+        """Told at every public trade: whoever waits for a price."""
         self.last_id = ids.next()
         self.mark_e8 = rules.start_price_e8
         self.last_price_e8 = rules.start_price_e8
@@ -260,6 +263,8 @@ class SymbolMarket:
     ) -> None:
         """Tell a public trade on the trade and aggregate streams."""
         self.last_price_e8 = price_e8
+        if self.on_price is not None:
+            self.on_price()
         self.recent_trades.append((trade_id, price_e8, qty_e8, now_ms, side < 0))
         if len(self.recent_trades) > 2 * SNAPSHOT_LEVELS_MAX:
             del self.recent_trades[:SNAPSHOT_LEVELS_MAX]

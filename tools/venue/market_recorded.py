@@ -152,8 +152,10 @@ def _frames(path: Path) -> Iterator[Frame]:
                 nameless.clear()
                 yield frame
     except (OSError, EOFError, ValueError) as error:
+        # The system's own text names the path once more.
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UsageError(
-            f"recording {path} cannot be read: {error}", remedy="check the file's path and content"
+            f"recording {path} cannot be read: {reason}", remedy="check the file's path and content"
         ) from None
 
 

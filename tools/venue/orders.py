@@ -15,6 +15,7 @@ from tools.venue.accounts import (
     available_e8,
     symbol_margin,
 )
+from tools.venue.algo_orders import ALGO_TYPES
 from tools.venue.encode import average_price, fixed
 from tools.venue.errors import ApiError, missing, not_required, refuse
 from tools.venue.exchange import Exchange
@@ -27,17 +28,12 @@ from tools.venue.filters import (
     decimal_e8,
     market_bound_e8,
 )
-from tools.venue.market import NS_PER_MS, SymbolMarket
+from tools.venue.history import Amendment, Origin
+from tools.venue.market import NS_PER_MS, TRADING, SymbolMarket
+from tools.venue.request import NOBODY
 
 SIDES: Final = {"BUY": Side.BUY, "SELL": Side.SELL}
 TIFS: Final = {"GTC": Tif.GTC, "GTX": Tif.GTC, "GTD": Tif.GTC, "IOC": Tif.IOC, "FOK": Tif.FOK}
-ALGO_TYPES: Final = (
-    "STOP",
-    "STOP_MARKET",
-    "TAKE_PROFIT",
-    "TAKE_PROFIT_MARKET",
-    "TRAILING_STOP_MARKET",
-)
 PRICE_MATCHES: Final = {
     "OPPONENT": (True, 1),
     "OPPONENT_5": (True, 5),
@@ -94,7 +90,13 @@ class OrderDesk:
     # Entry.
 
     def place(
-        self, account: Account, params: Params, *, stp_default: str, is_test: bool = False
+        self,
+        account: Account,
+        params: Params,
+        origin: Origin = NOBODY,
+        *,
+        stp_default: str,
+        is_test: bool = False,
     ) -> dict[str, Any]:
         """A new order; the reply has neither average price nor quote quantity.
 
@@ -102,15 +104,15 @@ class OrderDesk:
             ApiError: refused, by the first check that fails.
         """
         self._exchange.orders_received += 1
-        market = self._exchange.market(_required(params, "symbol"))
+        market = self._exchange.market(required(params, "symbol"))
         order = self._build(account, market, params, stp_default)
-        if market.status != "TRADING":
+        if market.status != TRADING:
             raise refuse(-4140)
         self._check_filters(market, order)
         if order.client_order_id in account.open_client_ids:
             raise refuse(-4116)
         if order.client_order_id in account.last_by_client_id:
-            self._exchange.note_violation("client order id reused", order.client_order_id)
+            self._exchange.note_violation("client order id reused", order.client_order_id, origin)
         if len(account.opened(order.symbol)) >= self._exchange.config.open_orders_per_symbol:
             raise refuse(-2025)
         if not order.is_reduce_only:
@@ -119,6 +121,7 @@ class OrderDesk:
             return self.tell(order, with_prices=True)
         now_ms = self._exchange.clock_ms()
         order.order_id = self._exchange.next_order_id()
+        order.origin = origin
         placement = market.book.place(order, now_ms * NS_PER_MS)
         if placement.reject is not Reject.NONE:
             raise refuse(REJECT_CODES[placement.reject])
@@ -131,23 +134,23 @@ class OrderDesk:
             reply |= {"status": "NEW", "executedQty": zero, "cumQty": zero}
         return reply
 
-    def amend(self, account: Account, params: Params) -> dict[str, Any]:
+    def amend(self, account: Account, params: Params, origin: Origin = NOBODY) -> dict[str, Any]:
         """Change price and quantity of a resting limit order.
 
         Raises:
             ApiError: refused, the order stays as it was.
         """
         self._exchange.orders_received += 1
-        market = self._exchange.market(_required(params, "symbol"))
+        market = self._exchange.market(required(params, "symbol"))
         rules = market.rules
         order = self.find_open(account, params)
-        if order.side is not _side(params):
+        if order.side is not side_of(params):
             raise refuse(-1117)
-        if market.status != "TRADING":
+        if market.status != TRADING:
             raise ApiError(-5024, "Modify order is not supported in this symbol status.")
         if order.is_market:
             raise refuse(-5025)
-        qty_e8 = decimal_e8(_required(params, "quantity"), "quantity", rules.qty_places)
+        qty_e8 = decimal_e8(required(params, "quantity"), "quantity", rules.qty_places)
         price_e8 = self._limit_price(market, order.side, params)
         if flag(params, "reduceOnly") and not order.is_reduce_only:
             raise refuse(-5047)
@@ -166,6 +169,7 @@ class OrderDesk:
             self._check_more_margin(account, market, order.side, (after_e16 - before_e16) // E8)
         order.amend_count += 1
         order.modify_id = params.get("modifyId", "")
+        order.amendments.append(Amendment(origin, price_e8, qty_e8, order.modify_id))
         self._amend_in_book(market, order, price_e8, qty_e8)
         reply = self.tell(order)
         reply["pair"] = order.symbol
@@ -173,16 +177,17 @@ class OrderDesk:
             reply["modifyId"] = int(order.modify_id)
         return reply
 
-    def cancel(self, account: Account, params: Params) -> dict[str, Any]:
+    def cancel(self, account: Account, params: Params, origin: Origin = NOBODY) -> dict[str, Any]:
         """Cancel an open order.
 
         Raises:
             ApiError: -2011 when it is not open.
         """
-        market = self._exchange.market(_required(params, "symbol"))
+        market = self._exchange.market(required(params, "symbol"))
         order = self._find(account, params)
         if order is None or order.order_id not in account.opened(order.symbol):
             raise refuse(-2011)
+        order.cancel_origin = origin
         now_ms = self._exchange.clock_ms()
         market.apply(market.book.cancel(order, now_ms * NS_PER_MS))
         market.commit(now_ms)
@@ -207,7 +212,7 @@ class OrderDesk:
         Raises:
             ApiError: -2013 unknown, or ended without a fill more than three days ago.
         """
-        self._exchange.market(_required(params, "symbol"))
+        self._exchange.market(required(params, "symbol"))
         order = self._find(account, params)
         if order is None:
             raise refuse(-2013)
@@ -273,8 +278,8 @@ class OrderDesk:
     ) -> ClientOrder:
         """Parameters to an order: syntax, but neither filters nor money."""
         rules = market.rules
-        side = _side(params)
-        order_type = _required(params, "type")
+        side = side_of(params)
+        order_type = required(params, "type")
         if order_type in ALGO_TYPES:
             raise refuse(-4120)
         if order_type not in ("LIMIT", "MARKET"):
@@ -292,7 +297,7 @@ class OrderDesk:
             raise refuse(-5039)
         if params.get("newOrderRespType", "ACK") not in ("ACK", "RESULT"):
             raise refuse(-1136)
-        qty_e8 = decimal_e8(_required(params, "quantity"), "quantity", rules.qty_places)
+        qty_e8 = decimal_e8(required(params, "quantity"), "quantity", rules.qty_places)
         if is_market:
             for name in ("price", "priceMatch", "goodTillDate"):
                 if params.get(name):
@@ -354,7 +359,7 @@ class OrderDesk:
         match_text = params.get("priceMatch") or "NONE"
         price_text = params.get("price", "")
         if match_text == "NONE":
-            return decimal_e8(price_text or _required(params, "price"), "price",
+            return decimal_e8(price_text or required(params, "price"), "price",
                               market.rules.price_places)  # fmt: skip
         if price_text:
             raise not_required("price")
@@ -416,15 +421,25 @@ class OrderDesk:
         market.commit(now_ms)
 
 
-def _required(params: Params, name: str) -> str:
+def required(params: Params, name: str) -> str:
+    """A mandatory parameter.
+
+    Raises:
+        ApiError: -1102 when it is absent or empty.
+    """
     text = params.get(name, "")
     if not text:
         raise missing(name)
     return text
 
 
-def _side(params: Params) -> Side:
-    side = SIDES.get(_required(params, "side"))
+def side_of(params: Params) -> Side:
+    """The mandatory side.
+
+    Raises:
+        ApiError: -1102 absent, -1117 neither BUY nor SELL.
+    """
+    side = SIDES.get(required(params, "side"))
     if side is None:
         raise refuse(-1117)
     return side

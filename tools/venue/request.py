@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from tools.venue.accounts import Account
 from tools.venue.errors import ApiError, refuse
+from tools.venue.history import Moment, Origin
 
 if TYPE_CHECKING:
     from tools.venue.exchange import Exchange
@@ -25,11 +27,16 @@ class Security(IntEnum):
     """As SIGNED, and the key may trade."""
 
 
+NOBODY: Final = Origin(Moment(0, 0), "venue")
+"""Where the venue's own acts come from."""
+
+
 class Request(NamedTuple):
     """An authenticated request; ``account`` is set where security asks for it."""
 
     params: Mapping[str, str]
     account: Account | None
+    origin: Origin = NOBODY
 
     @property
     def owner(self) -> Account:
@@ -87,22 +94,27 @@ def answer(exchange: Exchange, endpoint: Endpoint, request: Request, name: str) 
     return gate.handle(endpoint.handler, request, name)
 
 
-def spend_weight(exchange: Exchange, address: str, weight: int) -> None:
+def spend_weight(exchange: Exchange, address: str, weight: int, origin: Origin) -> None:
     """Count the weight of a request.
 
     Raises:
         ApiError: -1003.
     """
     try:
-        exchange.address_limit(address).spend(address, exchange.clock_ms(), weight)
+        exchange.address_limit(address).spend(exchange.clock_ms(), weight)
     except ApiError as error:
-        if error.is_violation:
-            kind = "banned" if error.status == 418 else "weight limit"
-            exchange.note_violation(kind, error.text)
+        note_refusal(exchange, error, origin)
         raise
 
 
-def spend_orders(exchange: Exchange, account: Account, endpoint: Endpoint) -> None:
+def note_refusal(exchange: Exchange, error: ApiError, origin: Origin) -> None:
+    """Complain of a request over the limits, if its client should have known better."""
+    if error.is_violation:
+        kind = "banned" if error.status == 418 else "weight limit"
+        exchange.note_violation(kind, error.text, origin)
+
+
+def spend_orders(exchange: Exchange, account: Account, endpoint: Endpoint, origin: Origin) -> None:
     """Count the orders of a request.
 
     Raises:
@@ -117,8 +129,14 @@ def spend_orders(exchange: Exchange, account: Account, endpoint: Endpoint) -> No
             minute=endpoint.orders_per_minute,
         )
     except ApiError as error:
-        exchange.note_violation("order limit", error.text)
+        exchange.note_violation("order limit", error.text, origin)
         raise
+
+
+def origin_of(exchange: Exchange, source: str, endpoint: str, client: str, api_key: str) -> Origin:
+    """The origin of a request that arrives now."""
+    arrived = Moment(exchange.clock_ms(), time.monotonic_ns())
+    return Origin(arrived, source, endpoint, client, api_key)
 
 
 def by_symbol(one: int, many: int) -> Callable[[Mapping[str, str]], int]:

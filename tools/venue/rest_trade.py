@@ -50,17 +50,13 @@ class TradeHandlers:
             ("GET", f"{v1}/allOrders"): Endpoint(self.all_orders, 5, signed),
             ("GET", f"{v1}/userTrades"): Endpoint(self.user_trades, 5, signed),
             ("GET", f"{v1}/rateLimit/order"): Endpoint(self.order_limits, 1, signed),
-            ("GET", f"{v1}/openAlgoOrders"): Endpoint(self.no_algo_orders, 1, signed),
-            ("GET", f"{v1}/allAlgoOrders"): Endpoint(self.no_algo_orders, 5, signed),
-            ("GET", f"{v1}/algoOrder"): Endpoint(self.no_algo_order, 1, signed),
-            ("POST", f"{v1}/algoOrder"): Endpoint(self.place_algo, 1, trade),
-            ("DELETE", f"{v1}/algoOrder"): Endpoint(self.cancel_algo, 1, trade),
-            ("DELETE", f"{v1}/algoOpenOrders"): Endpoint(self.cancel_all_algo, 1, trade),
         }
 
     def place(self, request: Request) -> Any:
         """New order."""
-        return self._desk.place(request.owner, request.params, stp_default="EXPIRE_MAKER")
+        return self._desk.place(
+            request.owner, request.params, request.origin, stp_default="EXPIRE_MAKER"
+        )
 
     def test(self, request: Request) -> Any:
         """All checks of a new order, and no order."""
@@ -70,11 +66,11 @@ class TradeHandlers:
 
     def amend(self, request: Request) -> Any:
         """Amend an order."""
-        return self._desk.amend(request.owner, request.params)
+        return self._desk.amend(request.owner, request.params, request.origin)
 
     def cancel(self, request: Request) -> Any:
         """Cancel an order."""
-        return self._desk.cancel(request.owner, request.params)
+        return self._desk.cancel(request.owner, request.params, request.origin)
 
     def query(self, request: Request) -> Any:
         """One order."""
@@ -83,23 +79,27 @@ class TradeHandlers:
     def place_batch(self, request: Request) -> Any:
         """Up to five new orders."""
         return self._batch(
-            request, lambda p: self._desk.place(request.owner, p, stp_default="NONE")
+            request,
+            lambda p: self._desk.place(request.owner, p, request.origin, stp_default="NONE"),
         )
 
     def amend_batch(self, request: Request) -> Any:
         """Up to five amendments."""
-        return self._batch(request, lambda p: self._desk.amend(request.owner, p))
+        return self._batch(request, lambda p: self._desk.amend(request.owner, p, request.origin))
 
     def cancel_batch(self, request: Request) -> Any:
         """Up to ten cancels of one symbol."""
+        symbol = _symbol(request)
+        self._exchange.market(symbol)
         names = {"orderIdList": "orderId", "origClientOrderIdList": "origClientOrderId"}
         for list_name, name in names.items():
             text = request.params.get(list_name)
             if text:
                 values = _json_list(text, list_name)
+                if not values:
+                    raise missing(list_name)
                 if len(values) > BATCH_CANCEL_MAX:
                     raise refuse(-4032)
-                symbol = request.params.get("symbol", "")
                 return [
                     _attempt(self._desk.cancel, request, {"symbol": symbol, name: str(value)})
                     for value in values
@@ -108,7 +108,7 @@ class TradeHandlers:
 
     def cancel_all(self, request: Request) -> Any:
         """Cancel the open orders of a symbol; algo orders stay."""
-        self._exchange.cancel_all(request.owner, _symbol(request))
+        self._exchange.cancel_all(request.owner, _symbol(request), request.origin)
         return CANCELED_ALL
 
     def countdown(self, request: Request) -> Any:
@@ -146,7 +146,7 @@ class TradeHandlers:
         """Orders of a symbol: from an id or time on, or the newest."""
         symbol = _symbol(request)
         self._exchange.market(symbol)
-        start_ms, end_ms = _window(request.params)
+        start_ms, end_ms = time_window(request.params)
         first_id = integer(request.params, "orderId")
         orders: list[ClientOrder] = [
             order
@@ -155,7 +155,7 @@ class TradeHandlers:
             and start_ms <= order.created_ms <= end_ms
             and (first_id is None or order.order_id >= first_id)
         ]
-        limit = _limit(request.params)
+        limit = rows_max(request.params)
         chosen = orders[-limit:] if first_id is None else orders[:limit]
         return [
             self._desk.tell(order, with_prices=True) | {"pair": symbol, "cumBase": "0"}
@@ -167,7 +167,7 @@ class TradeHandlers:
         symbol = _symbol(request)
         self._exchange.market(symbol)
         params = request.params
-        start_ms, end_ms = _window(params)
+        start_ms, end_ms = time_window(params)
         first_id, order_id = integer(params, "fromId"), integer(params, "orderId")
         if first_id is not None and (params.get("startTime") or params.get("endTime")):
             raise refuse(-1128, "Combination of optional parameters invalid.")
@@ -179,7 +179,7 @@ class TradeHandlers:
             and (first_id is None or fill.trade_id >= first_id)
             and (order_id is None or fill.order_id == order_id)
         ]
-        limit = _limit(params)
+        limit = rows_max(params)
         is_oldest = first_id is not None or bool(params.get("startTime"))
         chosen = fills[:limit] if is_oldest else fills[-limit:]
         return [views.trade_row(self._exchange, fill) for fill in chosen]
@@ -193,29 +193,6 @@ class TradeHandlers:
             {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1,
              "limit": limits.minute.limit},
         ]  # fmt: skip
-
-    # Conditional orders: the simulator keeps none, and says so in the venue's words.
-
-    def no_algo_orders(self, _request: Request) -> Any:
-        """There are no conditional orders."""
-        return []
-
-    def no_algo_order(self, _request: Request) -> Any:
-        """There is no such conditional order."""
-        raise refuse(-2013)
-
-    def place_algo(self, _request: Request) -> Any:
-        """Conditional orders cannot be placed here."""
-        raise refuse(-4084)
-
-    def cancel_algo(self, _request: Request) -> Any:
-        """There is no such conditional order."""
-        raise refuse(-2011)
-
-    def cancel_all_algo(self, request: Request) -> Any:
-        """Nothing to cancel."""
-        self._exchange.market(_symbol(request))
-        return CANCELED_ALL
 
     def _batch(self, request: Request, act: Callable[[Params], dict[str, Any]]) -> Any:
         entries = _json_list(request.params.get("batchOrders", ""), "batchOrders")
@@ -385,7 +362,7 @@ class AccountHandlers:
     def income(self, request: Request) -> Any:
         """Income history, oldest first."""
         params = request.params
-        start_ms, end_ms = _window(params)
+        start_ms, end_ms = time_window(params)
         symbol, kind = params.get("symbol"), params.get("incomeType")
         rows = [
             views.income_row(income)
@@ -415,11 +392,12 @@ def _symbol(request: Request) -> str:
     return symbol
 
 
-def _limit(params: Params) -> int:
+def rows_max(params: Params) -> int:
+    """How many rows a history query may return."""
     return min(integer(params, "limit") or ROWS_DEFAULT, ROWS_MAX)
 
 
-def _window(params: Params) -> tuple[int, int]:
+def time_window(params: Params) -> tuple[int, int]:
     """The time window of a history query, everything when not given."""
     start_ms, end_ms = integer(params, "startTime"), integer(params, "endTime")
     if start_ms is not None and end_ms is not None:
@@ -452,6 +430,6 @@ def _attempt(
 ) -> dict[str, Any]:
     """An element of a batch: its reply or its error."""
     try:
-        return act(request.owner, params)
+        return act(request.owner, params, request.origin)
     except ApiError as error:
         return {"code": error.code, "msg": error.text}

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Final, Protocol
 from weakref import WeakSet
 
+import orjson
 import uvloop
 from aiohttp import web
 from picows import (
@@ -22,8 +23,9 @@ from picows import (
 )
 
 from hft.errors import UsageError
+from tools.venue.algo_desk import AlgoDesk
 from tools.venue.config import Ports, VenueConfig
-from tools.venue.connection import MESSAGE_BYTES_MAX, Connection
+from tools.venue.connection import MESSAGE_BYTES_MAX, Connection, agent_of
 from tools.venue.exchange import Exchange
 from tools.venue.exchange_info import SymbolRules, synthetic_rules
 from tools.venue.fault_links import Links
@@ -31,7 +33,9 @@ from tools.venue.faults import Faults
 from tools.venue.market_recorded import RecordedMarkets, Recording
 from tools.venue.market_synthetic import SyntheticMarket, activity_for
 from tools.venue.orders import OrderDesk
-from tools.venue.rest import RestServer
+from tools.venue.request import note_refusal, origin_of
+from tools.venue.rest import LOGGER, RestServer
+from tools.venue.rest_algo import AlgoHandlers
 from tools.venue.streams import StreamServer
 from tools.venue.ws_api import ApiServer
 
@@ -103,8 +107,11 @@ class Pace:
 class Driver:
     """Turns the market and the exchange's own timers on the event loop."""
 
-    def __init__(self, exchange: Exchange, source: MarketSource, faults: Faults) -> None:
+    def __init__(
+        self, exchange: Exchange, source: MarketSource, faults: Faults, algo_desk: AlgoDesk
+    ) -> None:
         self._exchange = exchange
+        self._algo_desk = algo_desk
         self._source = source
         self._faults = faults
         self._timer = Pace(TIMER_MS)
@@ -133,6 +140,7 @@ class Driver:
         if not self._timer.is_due(now_ms):
             return
         exchange.on_timer()
+        self._algo_desk.turn()
         if self._mark.is_due(now_ms):
             self._tell_marks(now_ms)
         if self._all_tickers.is_due(now_ms):
@@ -196,17 +204,23 @@ async def serve(
     exchange, source = build(config)
     desk = OrderDesk(exchange)
     streams = StreamServer(exchange)
-    api = ApiServer(exchange, desk)
+    algo_desk = AlgoDesk(exchange, desk)
+    algo = AlgoHandlers(exchange, algo_desk)
+    api = ApiServer(exchange, desk, algo)
     faults = Faults(
         exchange,
         desk,
+        algo_desk,
         lambda: Links(*streams.by_purpose(), list(api.connections)),
         clock_s=time.monotonic,
     )
-    driver = Driver(exchange, source, faults)
+    driver = Driver(exchange, source, faults, algo_desk)
     driver.start()
     rest = web.AppRunner(
-        RestServer(exchange, desk, faults).application(), access_log=None, shutdown_timeout=1.0
+        RestServer(exchange, desk, algo, faults).application(),
+        access_log=None,
+        logger=LOGGER,
+        shutdown_timeout=1.0,
     )
     await rest.setup()
     servers: list[asyncio.Server] = []
@@ -286,6 +300,9 @@ async def _listen(
         if exchange.is_down:
             response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE)
             return WSUpgradeResponseWithListener(response, None)
+        ban = _ban(exchange, request)
+        if ban is not None:
+            return ban
         connection = accept(request)
         if connection is not None:
             connections.add(connection)
@@ -298,6 +315,28 @@ async def _listen(
         enable_auto_pong=False,
         max_frame_size=MESSAGE_BYTES_MAX,
     )
+
+
+def _ban(exchange: Exchange, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener | None:
+    """The refusal of a handshake that comes during a ban.
+
+    A handshake does not tell whose it is: it is refused while every address that ever asked is
+    banned, which is how the fault bans.
+    """
+    limits, now_ms = exchange.address_limits(), exchange.clock_ms()
+    if not limits or not all(limit.is_banned(now_ms) for limit in limits):
+        return None
+    error = limits[0].refusal(now_ms)
+    path = request.path.decode().partition("?")[0]
+    origin = origin_of(exchange, "ws", f"handshake {path}", agent_of(request), "")
+    note_refusal(exchange, error, origin)
+    body = orjson.dumps({"code": error.code, "msg": error.text})
+    response = WSUpgradeResponse.create_error_response(
+        error.status,
+        body,
+        {"Content-Type": "application/json", "Retry-After": str(error.retry_after_s)},
+    )
+    return WSUpgradeResponseWithListener(response, None)
 
 
 class _PortErrors:

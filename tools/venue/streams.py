@@ -16,7 +16,7 @@ import orjson
 from picows import WSUpgradeRequest
 
 from tools.venue.accounts import Account
-from tools.venue.connection import Connection
+from tools.venue.connection import Connection, agent_of
 from tools.venue.exchange import Exchange
 from tools.venue.outlet import Channel
 
@@ -77,7 +77,9 @@ class StreamServer:
             route = Route(parts.pop(0))
         if not parts or parts[0] not in ("ws", "stream"):
             return None
-        connection = StreamConnection(self, route, is_combined=parts[0] == "stream")
+        connection = StreamConnection(
+            self, route, is_combined=parts[0] == "stream", agent=agent_of(request)
+        )
         params = parse_qsl(query)
         if route is Route.PRIVATE:
             connection.keys = self._listen_keys(parts[1:], params)
@@ -131,8 +133,10 @@ class StreamServer:
 class StreamConnection(Connection):
     """One client of the streams."""
 
-    def __init__(self, server: StreamServer, route: Route, *, is_combined: bool) -> None:
-        super().__init__(server.exchange)
+    def __init__(
+        self, server: StreamServer, route: Route, *, is_combined: bool, agent: str
+    ) -> None:
+        super().__init__(server.exchange, agent)
         self.is_combined = is_combined
         self.keys: list[ListenKeyFilter] = []
         self.initial_names: list[str] = []

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from hft.records import Side
 from hft.units import format_e8
 from tools.venue.accounts import Account, ClientOrder, Fill, account_margin, available_e8
+from tools.venue.algo_orders import AlgoOrder
 from tools.venue.exchange import Exchange
+from tools.venue.history import Origin
 from tools.venue.market import SNAPSHOT_LEVELS_MAX
+from tools.venue.request import NOBODY
 
 OwnHandler: TypeAlias = Callable[[dict[str, str]], Any]
 
@@ -36,10 +40,7 @@ class TruthHandlers:
             "accounts": accounts,
             **accounts[0],
             "faults": self._exchange.faults_told(),
-            "violations": [
-                {"time": v.time_ms, "kind": v.kind, "detail": v.detail}
-                for v in self._exchange.violations
-            ],
+            **self._exchange.history.rows(),
         }
 
     def stats(self, _params: dict[str, str]) -> Any:
@@ -53,7 +54,9 @@ class TruthHandlers:
             "orders": sum(len(a.orders) for a in accounts),
             "open_orders": sum(len(o) for a in accounts for o in a.open_orders.values()),
             "fills": sum(len(a.fills) for a in accounts),
-            "violations": len(exchange.violations),
+            "algo_orders": sum(len(a.algo_orders) for a in accounts),
+            "open_algo_orders": sum(len(a.open_algo_orders) for a in accounts),
+            "violations": len(exchange.history.violations),
         }
 
     def book(self, params: dict[str, str]) -> Any:
@@ -83,18 +86,22 @@ class TruthHandlers:
 
     def _account(self, account: Account) -> dict[str, Any]:
         margin = account_margin(account, self._exchange.markets.values())
-        funding_e8 = sum(i.amount_e8 for i in account.incomes if i.kind == "FUNDING_FEE")
-        insurance_e8 = sum(i.amount_e8 for i in account.incomes if i.kind == "INSURANCE_CLEAR")
+        incomes_e8: Counter[str] = Counter()
+        for income in account.incomes:
+            incomes_e8[income.kind] += income.amount_e8
         traded_e8 = sum(f.realised_e8 - f.fee_e8 for f in account.fills)
-        booked_e8 = traded_e8 + funding_e8 + insurance_e8
+        adds_up = incomes_e8["REALIZED_PNL"] + incomes_e8["COMMISSION"] == traded_e8
+        adds_up &= account.deposited_e8 + sum(incomes_e8.values()) == account.wallet_e8
         return {
             "account": account.name,
             "wallet": format_e8(account.wallet_e8),
             "available": format_e8(available_e8(account, margin)),
             "unrealised": format_e8(margin.unrealised_e8),
-            "funding": format_e8(funding_e8),
-            "insurance": format_e8(insurance_e8),
-            "wallet_adds_up": account.deposited_e8 + booked_e8 == account.wallet_e8,
+            "funding": format_e8(incomes_e8["FUNDING_FEE"]),
+            "insurance": format_e8(incomes_e8["INSURANCE_CLEAR"]),
+            "transfers": format_e8(incomes_e8["TRANSFER"]),
+            "initial": format_e8(account.deposited_e8),
+            "wallet_adds_up": adds_up,
             "positions": {
                 symbol: {
                     "qty": format_e8(position.qty_e8),
@@ -104,6 +111,7 @@ class TruthHandlers:
                 for symbol, position in account.positions.items()
             },
             "orders": [_order(order) for order in account.orders.values()],
+            "algo_orders": [_algo_order(algo) for algo in account.algo_orders.values()],
             "fills": [_fill(fill) for fill in account.fills],
         }
 
@@ -124,6 +132,44 @@ def _order(order: ClientOrder) -> dict[str, Any]:
         "amends": order.amend_count,
         "created": order.created_ms,
         "updated": order.updated_ms,
+        "ended_ns": order.ended_ns,
+        **_arrival(order.origin),
+        "cancel": _arrival(order.cancel_origin) if order.cancel_origin else None,
+        "amendments": [amendment.row() for amendment in order.amendments],
+    }
+
+
+def _algo_order(algo: AlgoOrder) -> dict[str, Any]:
+    return {
+        "algo_id": algo.algo_id,
+        "client_order_id": algo.client_algo_id,
+        "symbol": algo.symbol,
+        "side": algo.side.name,
+        "type": algo.type,
+        "trigger_price": format_e8(algo.trigger_e8),
+        "price": format_e8(algo.price_e8),
+        "qty": format_e8(algo.qty_e8),
+        "reduce_only": algo.is_reduce_only,
+        "close_position": algo.closes_position,
+        "status": algo.status,
+        "order_id": algo.order_id,
+        "reason": algo.reason,
+        "created": algo.created_ms,
+        "updated": algo.updated_ms,
+        **_arrival(algo.origin),
+        "cancel": _arrival(algo.cancel_origin) if algo.cancel_origin else None,
+    }
+
+
+def _arrival(origin: Origin | None) -> dict[str, Any]:
+    """When and where from a request came; what the venue itself did came from nowhere."""
+    if origin is None:
+        origin = NOBODY
+    return {
+        "arrived": origin.arrived.ms,
+        "arrived_ns": origin.arrived.ns,
+        "source": origin.source,
+        "endpoint": origin.endpoint,
     }
 
 
@@ -140,4 +186,5 @@ def _fill(fill: Fill) -> dict[str, Any]:
         "fee": format_e8(fill.fee_e8),
         "is_maker": fill.is_maker,
         "time": fill.time_ms,
+        "time_ns": fill.time_ns,
     }

@@ -14,6 +14,7 @@ import orjson
 from hft.core.matching import EndReason
 from hft.units import format_e8
 from tools.venue.accounts import MARGIN_ASSET, Account, ClientOrder, Fill, symbol_margin
+from tools.venue.algo_orders import AlgoOrder
 from tools.venue.encode import average_price, fixed, signed
 from tools.venue.exchange_info import SymbolRules
 from tools.venue.market import SymbolMarket
@@ -176,6 +177,53 @@ class UserEvents:
             account,
             "ACCOUNT_UPDATE",
             {"e": "ACCOUNT_UPDATE", "T": now_ms, "E": now_ms, "a": body},
+        )
+
+    def algo_update(
+        self, account: Account, algo: AlgoOrder, order: ClientOrder | None, now_ms: int
+    ) -> None:
+        """ALGO_UPDATE; ``order`` is what it became. Numbers are never padded."""
+        body: dict[str, Any] = {
+            "caid": algo.client_algo_id,
+            "aid": algo.algo_id,
+            "at": "CONDITIONAL",
+            "o": algo.type,
+            "s": algo.symbol,
+            "S": algo.side.name,
+            "ps": "BOTH",
+            "f": algo.tif_text,
+            "q": format_e8(algo.qty_e8),
+            "X": algo.status,
+            "ai": str(order.order_id) if order else "",
+        }
+        if order is not None:
+            # What it did is told at the end only, as the venue does.
+            is_over = algo.status == "FINISHED"
+            filled_e8 = order.filled_e8 if is_over else 0
+            body |= {
+                "ap": _strip(average_price(order.quote_e8, filled_e8, 8)),
+                "aq": format_e8(filled_e8),
+                "act": order.type,
+            }
+        body |= {
+            "tp": format_e8(algo.trigger_e8),
+            "p": format_e8(algo.price_e8),
+            "V": algo.stp_text,
+            "wt": algo.working_type,
+            "pm": algo.price_match,
+            "cp": algo.closes_position,
+            "pP": algo.is_price_protected,
+            "R": algo.is_reduce_only,
+            "tt": algo.trigger_ms,
+            "gtd": 0,
+        }
+        if algo.reason:
+            body["rm"] = algo.reason
+        body["ia"] = algo.is_activated
+        self._send(
+            account,
+            "ALGO_UPDATE",
+            {"e": "ALGO_UPDATE", "T": now_ms, "E": now_ms, "o": body},
         )
 
     def leverage_update(self, account: Account, symbol: str, now_ms: int) -> None:

@@ -11,9 +11,10 @@ from picows import WSUpgradeRequest
 from tools.venue import account_views as views
 from tools.venue.accounts import Account
 from tools.venue.auth import Key, check_time, sorted_payload
-from tools.venue.connection import Connection
+from tools.venue.connection import Connection, agent_of
 from tools.venue.errors import ApiError, missing, refuse
 from tools.venue.exchange import Exchange
+from tools.venue.history import Origin
 from tools.venue.orders import OrderDesk
 from tools.venue.outlet import Channel
 from tools.venue.request import (
@@ -24,11 +25,13 @@ from tools.venue.request import (
     answer,
     by_symbol,
     depth_weight,
+    origin_of,
     rate_limits,
     spend_orders,
     spend_weight,
     weight_of,
 )
+from tools.venue.rest_algo import AlgoHandlers
 from tools.venue.rest_market import MarketHandlers
 
 HANDSHAKE_WEIGHT = 5
@@ -38,9 +41,10 @@ PATH = "/ws-fapi/v1"
 class ApiServer:
     """All connections of the WebSocket API and the methods they offer."""
 
-    def __init__(self, exchange: Exchange, desk: OrderDesk) -> None:
+    def __init__(self, exchange: Exchange, desk: OrderDesk, algo: AlgoHandlers) -> None:
         self.exchange = exchange
         self._desk = desk
+        self._algo = algo
         self._market = MarketHandlers(exchange)
         self.endpoints = self._methods()
         self.connections: dict[ApiConnection, None] = {}
@@ -51,7 +55,7 @@ class ApiServer:
         if path.rstrip("/") != PATH:
             return None
         tells_limits = parse_qs(query).get("returnRateLimits", ["true"])[0] != "false"
-        return ApiConnection(self, tells_limits=tells_limits)
+        return ApiConnection(self, tells_limits=tells_limits, agent=agent_of(request))
 
     def _methods(self) -> dict[str, Endpoint]:
         trade, signed, key = Security.TRADE, Security.SIGNED, Security.KEY
@@ -72,8 +76,7 @@ class ApiServer:
             "v2/account.balance": Endpoint(self._balance, 5, signed),
             "v2/account.position": Endpoint(lambda r: self._position(r, 3), 5, signed),
             "v2/account.status": Endpoint(lambda r: self._account(r, 3), 5, signed),
-            "algoOrder.place": Endpoint(self._place_algo, 1, trade),
-            "algoOrder.cancel": Endpoint(self._cancel_algo, 1, trade),
+            **self._algo.methods(),
             "userDataStream.start": Endpoint(self._start_stream, 1, key),
             "userDataStream.ping": Endpoint(self._keep_stream, 1, key),
             "userDataStream.stop": Endpoint(self._end_stream, 1, key),
@@ -88,15 +91,15 @@ class ApiServer:
         return result
 
     def _place(self, request: Request) -> Any:
-        return self._desk.place(request.owner, request.params, stp_default="NONE")
+        return self._desk.place(request.owner, request.params, request.origin, stp_default="NONE")
 
     def _modify(self, request: Request) -> Any:
-        reply = self._desk.amend(request.owner, request.params)
+        reply = self._desk.amend(request.owner, request.params, request.origin)
         del reply["pair"]
         return reply
 
     def _cancel(self, request: Request) -> Any:
-        return self._desk.cancel(request.owner, request.params)
+        return self._desk.cancel(request.owner, request.params, request.origin)
 
     def _status(self, request: Request) -> Any:
         return self._desk.query(request.owner, request.params)
@@ -110,12 +113,6 @@ class ApiServer:
 
     def _account(self, request: Request, version: int) -> Any:
         return views.account_status(self.exchange, request.owner, version=version)
-
-    def _place_algo(self, _request: Request) -> Any:
-        raise refuse(-4084)
-
-    def _cancel_algo(self, _request: Request) -> Any:
-        raise refuse(-2011)
 
     def _start_stream(self, request: Request) -> Any:
         return {"listenKey": self.exchange.start_listen_key(request.owner)}
@@ -131,8 +128,8 @@ class ApiServer:
 class ApiConnection(Connection):
     """One client of the WebSocket API."""
 
-    def __init__(self, server: ApiServer, *, tells_limits: bool) -> None:
-        super().__init__(server.exchange)
+    def __init__(self, server: ApiServer, *, tells_limits: bool, agent: str) -> None:
+        super().__init__(server.exchange, agent)
         self._server = server
         self._tells_limits = tells_limits
         self._session: Key | None = None
@@ -147,7 +144,9 @@ class ApiConnection(Connection):
         """The handshake has its own weight."""
         self._server.connections[self] = None
         try:
-            spend_weight(self.exchange, self.address, HANDSHAKE_WEIGHT)
+            spend_weight(
+                self.exchange, self.address, HANDSHAKE_WEIGHT, self._origin("handshake", "")
+            )
         except ApiError as error:
             self._reply(None, error.status, error=error)
 
@@ -178,11 +177,12 @@ class ApiConnection(Connection):
                 endpoint = self._server.endpoints.get(method)
                 if endpoint is None:
                     raise ApiError(-1020, "This operation is not supported.")
-                spend_weight(self.exchange, self.address, weight_of(endpoint, texts))
-                account = self._authenticate(endpoint.security, texts)
+                origin = self._origin(method, texts.get("apiKey", ""))
+                spend_weight(self.exchange, self.address, weight_of(endpoint, texts), origin)
+                account = self._authenticate(endpoint.security, texts, origin)
                 if account is not None:
-                    spend_orders(self.exchange, account, endpoint)
-                result = answer(self.exchange, endpoint, Request(texts, account), method)
+                    spend_orders(self.exchange, account, endpoint, origin)
+                result = answer(self.exchange, endpoint, Request(texts, account, origin), method)
             tells = texts.get("returnRateLimits", "").lower() != "false"
             self._reply(request_id, 200, result=result, account=account, tells=tells, name=method)
         except NoReplyError:
@@ -191,13 +191,14 @@ class ApiConnection(Connection):
             self._reply(request_id, error.status, error=error, account=account, name=method)
 
     def _on_session(self, method: str, params: dict[str, str]) -> Any:
-        spend_weight(self.exchange, self.address, 2)
+        origin = self._origin(method, params.get("apiKey", ""))
+        spend_weight(self.exchange, self.address, 2, origin)
         match method:
             case "session.logon":
-                key = self.exchange.key(params.get("apiKey", ""))
+                key = self.exchange.key(origin.api_key, origin)
                 if not key.is_ed25519:
                     raise ApiError(-4056, "HMAC_SHA256 API key is not supported.")
-                self._check_signature(key, params)
+                self._check_signature(key, params, origin)
                 check_time(params, self.exchange.clock_ms())
                 self._session = key
                 self._authorized_ms = self.exchange.clock_ms()
@@ -216,7 +217,14 @@ class ApiConnection(Connection):
             "serverTime": self.exchange.clock_ms(),
         }
 
-    def _authenticate(self, security: Security, params: dict[str, str]) -> Account | None:
+    def _origin(self, method: str, api_key: str) -> Origin:
+        if not api_key and self._session is not None:
+            api_key = self._session.api_key
+        return origin_of(self.exchange, "ws", method, self.client, api_key)
+
+    def _authenticate(
+        self, security: Security, params: dict[str, str], origin: Origin
+    ) -> Account | None:
         if security is Security.NONE:
             return None
         api_key = params.get("apiKey", "")
@@ -225,23 +233,23 @@ class ApiConnection(Connection):
         elif not api_key:
             raise missing("apiKey")
         else:
-            key = self.exchange.key(api_key)
+            key = self.exchange.key(api_key, origin)
             if security >= Security.SIGNED:
-                self._check_signature(key, params)
+                self._check_signature(key, params, origin)
         if security >= Security.SIGNED:
             check_time(params, self.exchange.clock_ms())
         if security is Security.TRADE and not key.can_trade:
             raise refuse(-2015)
         return self.exchange.account_of(key)
 
-    def _check_signature(self, key: Key, params: dict[str, str]) -> None:
+    def _check_signature(self, key: Key, params: dict[str, str], origin: Origin) -> None:
         signature = params.get("signature", "")
         if not signature:
             raise missing("signature")
         try:
             key.check(sorted_payload(params), signature)
         except ApiError:
-            self.exchange.note_violation("signature", key.api_key)
+            self.exchange.note_violation("signature", key.api_key, origin)
             raise
 
     def _reply(

@@ -19,6 +19,7 @@ import uvloop
 
 from hft.records import Side
 from hft.units import parse_e8
+from tools.venue.algo_desk import AlgoDesk
 from tools.venue.config import AccountConfig, Ports, VenueConfig
 from tools.venue.errors import ApiError
 from tools.venue.exchange import Exchange
@@ -61,8 +62,13 @@ class HandMadeVenue:
         )
         self.elapsed_s = 0.0
         self.links = Links([], [], [])
+        self.algo_desk = AlgoDesk(self.exchange, self.desk)
         self.faults = Faults(
-            self.exchange, self.desk, lambda: self.links, clock_s=lambda: self.elapsed_s
+            self.exchange,
+            self.desk,
+            self.algo_desk,
+            lambda: self.links,
+            clock_s=lambda: self.elapsed_s,
         )
         self.quote(bid="64000.00", ask="64000.10", qty="1")
 
@@ -264,7 +270,7 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_venue() -> Callable[..., HandMadeVenue]:
     return HandMadeVenue
 
@@ -282,6 +288,20 @@ def start_venue() -> Iterator[Callable[..., RunningVenue]]:
     yield start
     for one in running:
         one.stop()
+
+
+@pytest.fixture
+def signer() -> Callable[[str], Callable[[dict[str, str]], dict[str, str]]]:
+    """For a secret: what adds the signature to the parameters of a query."""
+
+    def make(secret: str) -> Callable[[dict[str, str]], dict[str, str]]:
+        def sign(params: dict[str, str]) -> dict[str, str]:
+            digest = hmac.new(secret.encode(), urlencode(params).encode(), hashlib.sha256)
+            return params | {"signature": digest.hexdigest()}
+
+        return sign
+
+    return make
 
 
 @pytest.fixture

@@ -41,6 +41,45 @@ def test_halted_symbol_takes_no_orders_but_cancels_until_it_trades_again(venue):
     venue.place()
 
 
+@pytest.mark.parametrize("kind", ["halt", "tick_size"])
+def test_change_of_a_contract_is_pushed_as_the_venue_pushes_it(venue, recorder, kind):
+    venue.exchange.hub.listen(recorder, "!contractInfo", is_combined=False)
+    venue.fault(kind)
+    (event,) = recorder.take()
+    assert list(event) == ["e", "E", "s", "ps", "ct", "dt", "ot", "cs", "st"]
+    status = "TRADING_HALT" if kind == "halt" else "TRADING"
+    assert (event["e"], event["s"], event["cs"], event["st"]) == (
+        "contractInfo", "BTCUSDT", status, 1,
+    )  # fmt: skip
+
+
+def test_halted_symbol_fills_and_liquidates_nothing(venue):
+    venue.place(type="MARKET", quantity="0.100")
+    venue.place(newClientOrderId="a")
+    fills = len(venue.account.fills)
+    venue.fault("halt", seconds="1")
+    for kind in ("partial_fill", "liquidation", "auto_deleveraging", "foreign_trade"):
+        venue.fault(kind)
+    venue.fault("fill_before_cancel")
+    venue.request("order.cancel", symbol="BTCUSDT", origClientOrderId="a")
+    venue.later(0.9)
+    assert len(venue.account.fills) == fills
+    venue.later(0.2)
+    venue.later(0.1)
+    assert {hits(venue, kind) for kind in ("liquidation", "foreign_trade")} == {1}
+
+
+def test_somebody_elses_orders_end_by_themselves(venue):
+    faults = [venue.fault("foreign_order") for _ in range(20)]
+    assert len(venue.account.opened("BTCUSDT")) == 20
+    assert all(5 <= fault.choice.seconds <= 30 for fault in faults)
+    assert len({fault.choice.seconds for fault in faults}) == 20
+    venue.later(5.0)
+    venue.later(25.0)
+    assert not venue.account.opened("BTCUSDT")
+    assert venue.told()[-1] == "CANCELED/CANCELED"
+
+
 def test_tick_change_is_told_kept_and_taken_back(venue, recorder):
     sink = recorder
     venue.exchange.hub.listen(sink, "!contractInfo", is_combined=False)

@@ -183,6 +183,30 @@ def test_ban_counts_who_goes_on(start_venue):
     assert truth["faults"]["ban"] == {"begun": 1, "hits": 1}
 
 
+def test_banned_client_cannot_connect_but_keeps_what_it_has(start_venue):
+    venue = start_venue(ban_notice_ms=0)
+
+    async def act(market):
+        await asyncio.to_thread(venue.rest.get, "/fapi/v1/time", signed=False)
+        await fault_soon(venue, "ban", seconds=60)
+        headers = {"User-Agent": "eager/1"}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            for url in (market_url(venue), api_url(venue)):
+                with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                    await session.ws_connect(url)
+                assert caught.value.status == 418
+                assert int(caught.value.headers["Retry-After"]) > 0
+                await asyncio.sleep(0.005)  # as above: a later millisecond
+        assert (await next_frame(market)).type is aiohttp.WSMsgType.TEXT
+
+    with_sockets(venue, act, market_url(venue))
+    truth = sim(venue, "GET", "truth")[1]
+    (complaint,) = truth["violations"]
+    assert (complaint["kind"], complaint["client"]) == ("banned", "eager/1")
+    assert complaint["endpoint"] == "handshake /ws-fapi/v1"
+    assert truth["bans"][0]["told_ns"] > truth["bans"][0]["from_ns"]
+
+
 def test_late_replies_are_late(shared_venue):
     fault(shared_venue, "delay_reply", seconds=10, milliseconds=150)
     before_s = time.monotonic()

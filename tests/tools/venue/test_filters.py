@@ -72,7 +72,7 @@ def test_duplicate_id_is_refused_only_while_the_first_is_open(venue):
     assert venue.refusal(newClientOrderId="one") == -4116
     venue.desk.cancel(venue.account, {"symbol": "BTCUSDT", "origClientOrderId": "one"})
     assert venue.refusal(newClientOrderId="one") == 0
-    assert [v.kind for v in venue.exchange.violations] == ["client order id reused"]
+    assert [v.kind for v in venue.exchange.history.violations] == ["client order id reused"]
 
 
 def test_open_orders_of_a_symbol_are_limited(make_venue):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tools.venue.errors import ApiError
+from tools.venue.history import History
 from tools.venue.limits import AddressLimit, OrderLimit, Window
 
 MINUTE = 60_000
@@ -16,29 +17,29 @@ def test_window_starts_again_at_multiples_of_its_length():
 
 
 def test_weight_over_the_limit_is_refused_until_the_minute_ends():
-    limit = AddressLimit(weight_per_minute=10, refusals_before_ban=9, ban_s=120)
-    limit.spend("a", 1_000, 10)
+    limit = AddressLimit("a", History(), weight_per_minute=10, refusals_before_ban=9, ban_s=120)
+    limit.spend(1_000, 10)
     with pytest.raises(ApiError) as caught:
-        limit.spend("a", 2_000, 1)
+        limit.spend(2_000, 1)
     assert (caught.value.code, caught.value.status) == (-1003, 429)
     assert caught.value.retry_after_s == 58
-    limit.spend("a", MINUTE, 1)
+    limit.spend(MINUTE, 1)
 
 
 def test_address_that_goes_on_is_banned_with_the_time_in_the_text():
-    limit = AddressLimit(weight_per_minute=1, refusals_before_ban=2, ban_s=120)
-    limit.spend("a", 0, 1)
+    limit = AddressLimit("a", History(), weight_per_minute=1, refusals_before_ban=2, ban_s=120)
+    limit.spend(0, 1)
     statuses = []
     for _ in range(3):
         with pytest.raises(ApiError) as caught:
-            limit.spend("a", 10, 1)
+            limit.spend(10, 1)
         statuses.append(caught.value.status)
     assert statuses == [429, 429, 418]
     assert "IP(a) banned until 120010." in caught.value.text
     with pytest.raises(ApiError) as caught:
-        limit.spend("a", 2 * MINUTE, 1)
+        limit.spend(2 * MINUTE, 1)
     assert caught.value.status == 418
-    limit.spend("a", 2 * MINUTE + 10, 1)
+    limit.spend(2 * MINUTE + 10, 1)
 
 
 def test_order_limits_of_ten_seconds_and_of_one_minute():

@@ -154,6 +154,13 @@ def test_sessions_of_different_days_are_played_side_by_side(tmp_path):
     assert {frame.time_ns for frame in recording.frames()} == {1_000_000_000}
 
 
+def test_missing_recording_is_named_once(tmp_path):
+    path = tmp_path / "none.txt"
+    with pytest.raises(UsageError) as caught:
+        Recording([str(path)])
+    assert caught.value.message == f"recording {path} cannot be read: No such file or directory"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [(None, "cannot be read"), ("hello\n", "holds no market data"), ("depth", "no depth snapshot")],

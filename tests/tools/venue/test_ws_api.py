@@ -188,6 +188,29 @@ def test_account_methods_answer(with_api, method):
     with_api(act)
 
 
+def test_conditional_order_is_placed_and_cancelled(with_api):
+    async def act(api: Api) -> None:
+        placed = await api.signed(
+            "algoOrder.place", algoType="CONDITIONAL", symbol="BTCUSDT", side="SELL",
+            type="STOP_MARKET", quantity="0.010", triggerPrice="1000.00", clientAlgoId="s",
+            workingType="MARK_PRICE",
+        )  # fmt: skip
+        result = placed["result"]
+        assert (placed["status"], result["clientAlgoId"], result["algoStatus"]) == (200, "s", "NEW")
+        assert not {"activatePrice", "callbackRate"} & result.keys()
+        cancelled = await api.signed("algoOrder.cancel", algoId=result["algoId"])
+        assert cancelled["result"] == {
+            "algoId": result["algoId"],
+            "clientAlgoId": "s",
+            "code": "200",
+            "msg": "success",
+        }
+        again = await api.signed("algoOrder.cancel", clientAlgoId="s")
+        assert again["error"]["code"] == -2011
+
+    with_api(act)
+
+
 def test_market_methods_need_no_key_and_limits_can_be_left_out(with_api):
     async def act(api: Api) -> None:
         depth = await api.ask("depth", symbol="BTCUSDT", limit=5)
