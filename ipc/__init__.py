@@ -44,7 +44,7 @@ from ipc.layout import BELL_BYTES, SegmentKind, SegmentSpec, segment_bytes
 from ipc.liveness import Pidfd, RoleLock, lock_holder, process_start_time
 from ipc.parker import Parker
 from ipc.ring import RingReader, RingWriter
-from ipc.role_page import RolePage, histogram_percentile
+from ipc.role_page import RolePage, bucket_value_max, histogram_percentile
 from ipc.segment import Segment, create_segment, list_segments, list_systems, unlink_segment
 from ipc.state_cell import CellReader, CellWriter
 from ipc.wait import WAIT_STRATEGIES, BusySpin, Park, SpinThenPark, WaitStrategy
@@ -107,6 +107,7 @@ __all__ = [
     "WaitStrategy",
     "Word",
     "WriterTakenError",
+    "bucket_value_max",
     "create_segment",
     "histogram_percentile",
     "list_segments",
