@@ -2,7 +2,7 @@
 
 Segment creation, permissions, the monitor and the picture in the README are derived from this
 table. A ring has one writer; its *gating* readers are waited for (lossless), everybody else
-observes and may be lapped.
+observes and may be lapped. Observers are woken, *pollers* are not.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ class RingSpec(NamedTuple):
     gating: tuple[str, ...]
     observers: tuple[str, ...]
     when_full: WhenFull
+    pollers: tuple[str, ...] = ()
+    """Observers that look by the clock: the writer spends nothing on waking them."""
 
 
 class CellsSpec(NamedTuple):
@@ -92,8 +94,10 @@ class CellsSpec(NamedTuple):
     readers: tuple[str, ...]
 
 
-ROLES: Final = ("feed", "strategy", "risk", "execution", "account")
+ROLES: Final = ("feed", "strategy", "risk", "execution", "account", "recorder")
 """Roles in the order in which they start."""
+COLD_ROLES: Final = frozenset({"account", "recorder"})
+"""Roles that no tick and no order waits for: they stay away from the hot cores."""
 ROLE_IDS: Final = {
     "supervisor": RoleId.SUPERVISOR,
     "feed": RoleId.FEED,
@@ -101,6 +105,7 @@ ROLE_IDS: Final = {
     "risk": RoleId.RISK,
     "execution": RoleId.EXECUTION,
     "account": RoleId.ACCOUNT,
+    "recorder": RoleId.RECORDER,
 }
 
 INSTRUMENTS_MAX: Final = 128
@@ -132,7 +137,8 @@ RINGS: Final = (
     RingSpec("executions", RingId.EXECUTIONS, (EXECUTION,), _ORDER_RING, "execution",
              ("account", "risk"), ("strategy",), _PAUSE),
     RingSpec("alerts", RingId.ALERTS, (ALERT,), 1_024, "account", (), (), _LAP),
-    RingSpec("journal", RingId.JOURNAL, (JOURNAL,), 65_536, "execution", (), (), _LAP),
+    RingSpec("journal", RingId.JOURNAL, (JOURNAL,), 65_536, "execution", (), (), _LAP,
+             ("recorder",)),
 )  # fmt: skip
 CELLS: Final = (
     CellsSpec("instruments", INSTRUMENT, INSTRUMENTS_MAX, "feed",
@@ -144,7 +150,8 @@ CELLS: Final = (
     ),
     CellsSpec("books", BOOK, INSTRUMENTS_MAX, "feed", ("strategy",)),
     CellsSpec("orders", ORDER, ORDER_ROWS_MAX, "execution", ("strategy", "risk")),
-    CellsSpec("positions", POSITION, 2 * INSTRUMENTS_MAX, "account", ("strategy", "risk")),
+    CellsSpec("positions", POSITION, 2 * INSTRUMENTS_MAX, "account",
+              ("strategy", "risk", "execution")),
     CellsSpec("balances", BALANCE, ASSETS_MAX, "account", ("strategy", "risk")),
 )  # fmt: skip
 

@@ -202,6 +202,8 @@ class AlertCode(IntEnum):
     """A lasting difference was repaired: the venue's figure holds."""
     OVERFILLED = 14
     """The venue executed more than an order asked for."""
+    DROP_COPY_SILENT = 15
+    """Executions flow and the independent user stream shows none of them."""
 
 
 class InstrumentStatus(IntEnum):
@@ -484,7 +486,10 @@ DECISION: Final = RecordSpec(
         Field("reason", "u2", "Reason; 0: approved"),
         Field("policy_version", "u2", "version of the limits"),
         Field("good_till_s", "u4", "as in the intent"),
-        _reserved(1),
+        Field("granted_state", "u1", "TradingState under which it was judged"),
+        Field("reserved_1", "u1", "zero"),
+        Field("reserved_2", "u2", "zero"),
+        Field("reserved_3", "u4", "zero"),
     ),
 )
 EXECUTION: Final = RecordSpec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hft import graph
-from hft.graph import CELLS, RINGS, ROLE_IDS, ROLES, RingSpec, WhenFull
+from hft.graph import CELLS, COLD_ROLES, RINGS, ROLE_IDS, ROLES, RingSpec, WhenFull
 from hft.records import INTENT, Mode
 
 
@@ -43,14 +43,29 @@ def test_every_segment_has_one_writer_that_is_a_role() -> None:
 
 def test_nobody_reads_what_it_writes_itself() -> None:
     for ring in RINGS:
-        assert ring.writer not in (*ring.gating, *ring.observers), ring.name
-        assert not set(ring.gating) & set(ring.observers), ring.name
+        readers = (*ring.gating, *ring.observers, *ring.pollers)
+        assert ring.writer not in readers, ring.name
+        assert len(set(readers)) == len(readers), ring.name
 
 
 def test_every_reader_is_a_role() -> None:
-    readers = {reader for ring in RINGS for reader in (*ring.gating, *ring.observers)}
+    readers = {
+        reader for ring in RINGS for reader in (*ring.gating, *ring.observers, *ring.pollers)
+    }
     readers |= {reader for cells in CELLS for reader in cells.readers}
     assert readers <= set(ROLES)
+
+
+def test_the_journal_costs_its_writer_no_wake_up() -> None:
+    journal = graph.ring("journal")
+    assert journal.when_full is WhenFull.LAP_READERS
+    assert (journal.gating, journal.observers, journal.pollers) == ((), (), ("recorder",))
+
+
+def test_no_order_waits_for_a_cold_role() -> None:
+    gating = {reader for ring in RINGS for reader in ring.gating if ring.name != "executions"}
+    assert not gating & COLD_ROLES
+    assert set(ROLES) > COLD_ROLES
 
 
 def test_ids_are_not_shared() -> None:

@@ -57,11 +57,12 @@ LAYOUTS = {
         "action": 82, "side": 83, "order_type": 84, "tif": 85, "is_post_only": 86,
         "is_reduce_only": 87, "good_till_s": 88, "reserved_1": 92, "reserved": 96,
     }),
-    "decision": Layout(128, 11, 0x0AC63490270BACAB, {
+    "decision": Layout(128, 11, 0x2711BEC19ED6EC7B, {
         "order_id": 48, "price_e8": 56, "qty_e8": 64, "decide_ns": 72, "strategy_id": 80,
         "action": 82, "side": 83, "order_type": 84, "tif": 85, "is_post_only": 86,
         "is_reduce_only": 87, "judge_ns": 88, "risk_epoch": 96, "position_e8": 104,
-        "reason": 112, "policy_version": 114, "good_till_s": 116, "reserved": 120,
+        "reason": 112, "policy_version": 114, "good_till_s": 116, "granted_state": 120,
+        "reserved_1": 121, "reserved_2": 122, "reserved_3": 124,
     }),
     "execution": Layout(128, 12, 0x7C2A1F8F0466DB30, {
         "order_id": 48, "venue_order_id": 56, "trade_id": 64, "price_e8": 72, "qty_e8": 80,

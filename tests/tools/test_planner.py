@@ -6,7 +6,7 @@ import pytest
 
 from hft.config import Config, Plan, RateLimits, SystemConfig
 from hft.errors import UsageError
-from hft.graph import INSTRUMENTS_MAX, ROLES
+from hft.graph import COLD_ROLES, INSTRUMENTS_MAX, ROLES
 from hft.roles.context import load_plan
 from pinning import PlanError, Topology
 from tools.system.places import Places
@@ -52,7 +52,8 @@ def test_two_cores_are_shared_by_hot_processes_and_the_cold_one_is_apart() -> No
         ("cold", 0, "park"),
     ]
     dedicated = plan_processes(config(topology="dedicated"), host(2))
-    assert {p.cpu for p in dedicated if p.name != "account"} == {1}
+    assert {p.cpu for p in dedicated if p.name not in COLD_ROLES} == {1}
+    assert {p.cpu for p in dedicated if p.name in COLD_ROLES} == {0}
     assert {p.wait for p in dedicated} == {"park"}
 
 

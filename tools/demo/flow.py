@@ -22,10 +22,12 @@ from hft.config import (
     VenueConfig,
 )
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
+from hft.graph import COLD_ROLES
 from hft.units import NS_PER_S
 from tools.demo.report import Pages, Report, collect
 from tools.demo.screen import Screen
 from tools.demo.venue import DemoVenue, running_venue
+from tools.metrics.helper import Helper
 from tools.system.assembly import System, assembled
 from tools.system.places import Places, make_run_dir, remove_run_dir, run_root
 from tools.system.planner import plan_processes
@@ -64,6 +66,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     stream_port: int = 0
     api_port: int = 0
     keep: bool = False
+    metrics_port: int | None = None
+    """Where metrics are served; None: nowhere, 0: at any free port."""
 
 
 def run(options: Options) -> int:
@@ -91,14 +95,25 @@ def run(options: Options) -> int:
             f"{_market_text(options)} · REST {ports.rest} · streams {ports.streams}"
             f" · orders {ports.api}",
         )
-        with assembled(config, on_event=screen.event) as system:
+        with Helper() as helper, assembled(config, on_event=screen.event) as system:
             system.supervisor.add_helper("venue", venue.pid)
             if not system.start(stop):
                 screen.say("stopped before it was ready; nothing is left of it")
                 return EXIT_OK
+            _serve_metrics(helper, system, options, screen)
             report = _trade(system, venue, options, stop, screen)
         screen.summary(report)
     return EXIT_OK if report.passed else EXIT_CHECK_FAILED
+
+
+def _serve_metrics(helper: Helper, system: System, options: Options, screen: Screen) -> None:
+    """Start the metrics process, where a port was asked for, and say where it answers."""
+    if options.metrics_port is None:
+        return
+    add_helper = system.supervisor.add_helper
+    helper.start(system.plan, add_helper, port=options.metrics_port, is_quiet=True)
+    url = helper.wait_until_served(system.plan, system.supervisor.step)
+    screen.done("metrics", url or f"cannot be served at port {options.metrics_port}")
 
 
 def _check_symbols(options: Options) -> None:
@@ -238,7 +253,7 @@ def _cold_cpus(options: Options) -> frozenset[int]:
     """Cpus beside the hot processes: the simulator must not take their time."""
     host = pinning.read_topology()
     processes = plan_processes(Config(symbols=(), system=_system(options, "demo", Path())), host)
-    hot = {process.cpu for process in processes if "account" not in process.roles}
+    hot = {one.cpu for one in processes if not COLD_ROLES.issuperset(one.roles)}
     return frozenset(host.allowed - hot) or host.allowed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,16 +19,18 @@ from hft.config import (
     RateLimits,
 )
 from hft.errors import UsageError
-from hft.graph import BELLS_MAX, INSTRUMENTS_MAX, ROLES
+from hft.graph import BELLS_MAX, COLD_ROLES, INSTRUMENTS_MAX, ROLES
 from tools.system.places import Places, make_state_dir, write_whole
 
 INSTRUMENTS_FILE: Final = "instruments.json"
 TOPOLOGIES: Final[dict[str, tuple[tuple[str, tuple[str, ...]], ...]]] = {
-    "compact": (("hot", ("feed", "strategy", "risk", "execution")), ("cold", ("account",))),
+    "compact": (
+        ("hot", ("feed", "strategy", "risk", "execution")),
+        ("cold", ("account", "recorder")),
+    ),
     "dedicated": tuple((role, (role,)) for role in ROLES),
 }
 """Processes of each topology and the roles they host, in the order of their start."""
-COLD_ROLES: Final = frozenset({"account"})
 
 
 def make_plan(
@@ -38,6 +41,8 @@ def make_plan(
     equity_e8: int,
     now_wall_ns: int,
     host: pinning.Topology | None = None,
+    is_supervised: bool = True,
+    owners: Mapping[str, int] | None = None,
 ) -> Plan:
     """Everything a role needs to start; ``host`` None: the host this runs on.
 
@@ -56,6 +61,8 @@ def make_plan(
         limits=limits,
         equity_e8=equity_e8,
         started_wall_ns=now_wall_ns,
+        is_supervised=is_supervised,
+        owners=dict(owners or {}),
     )
 
 
@@ -85,7 +92,7 @@ def number_instruments(state_dir: Path, symbols: tuple[str, ...]) -> tuple[Instr
         UsageError: there is no number left, or the file with the numbers cannot be read.
     """
     path = state_dir / INSTRUMENTS_FILE
-    numbers = _load_numbers(path)
+    numbers = load_numbers(path)
     fresh = [symbol for symbol in symbols if symbol not in numbers]
     for symbol in fresh:
         numbers[symbol] = max(numbers.values(), default=0) + 1
@@ -100,7 +107,12 @@ def number_instruments(state_dir: Path, symbols: tuple[str, ...]) -> tuple[Instr
     return tuple(InstrumentPlan(instrument_id=numbers[one], symbol=one) for one in symbols)
 
 
-def _load_numbers(path: Path) -> dict[str, int]:
+def load_numbers(path: Path) -> dict[str, int]:
+    """The numbers given away so far, by symbol.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
     except FileNotFoundError:

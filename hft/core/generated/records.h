@@ -331,7 +331,10 @@ typedef struct {
     uint16_t reason;  /* Reason; 0: approved */
     uint16_t policy_version;  /* version of the limits */
     uint32_t good_till_s;  /* as in the intent */
-    uint64_t reserved[1];  /* zero */
+    uint8_t granted_state;  /* TradingState under which it was judged */
+    uint8_t reserved_1;  /* zero */
+    uint16_t reserved_2;  /* zero */
+    uint32_t reserved_3;  /* zero */
 } hft_decision;
 _Static_assert(sizeof(hft_decision) == 128, "decision");
 _Static_assert(offsetof(hft_decision, seq) == 0, "decision.seq");
@@ -362,7 +365,10 @@ _Static_assert(offsetof(hft_decision, position_e8) == 104, "decision.position_e8
 _Static_assert(offsetof(hft_decision, reason) == 112, "decision.reason");
 _Static_assert(offsetof(hft_decision, policy_version) == 114, "decision.policy_version");
 _Static_assert(offsetof(hft_decision, good_till_s) == 116, "decision.good_till_s");
-_Static_assert(offsetof(hft_decision, reserved) == 120, "decision.reserved");
+_Static_assert(offsetof(hft_decision, granted_state) == 120, "decision.granted_state");
+_Static_assert(offsetof(hft_decision, reserved_1) == 121, "decision.reserved_1");
+_Static_assert(offsetof(hft_decision, reserved_2) == 122, "decision.reserved_2");
+_Static_assert(offsetof(hft_decision, reserved_3) == 124, "decision.reserved_3");
 
 typedef struct {
     uint64_t seq;  /* number of the record in its ring, from 1; top bit set while being written */

@@ -173,7 +173,10 @@ cdef extern from "hft/core/generated/records.h" nogil:
         uint16_t reason
         uint16_t policy_version
         uint32_t good_till_s
-        uint64_t reserved[1]
+        uint8_t granted_state
+        uint8_t reserved_1
+        uint16_t reserved_2
+        uint32_t reserved_3
     ctypedef struct hft_execution:
         uint64_t seq
         int64_t publish_ns

@@ -194,6 +194,7 @@ class Decision(RecordView):
     reason: int
     policy_version: int
     good_till_s: int
+    granted_state: int
 
 class Execution(RecordView):
     """Typed view of ``execution``."""

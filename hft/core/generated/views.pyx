@@ -1441,6 +1441,15 @@ cdef class Decision(RecordView):
     def good_till_s(self, uint32_t value):
         (<hft_decision *> self.data).good_till_s = value
 
+    @property
+    def granted_state(self):
+        """TradingState under which it was judged"""
+        return (<hft_decision *> self.data).granted_state
+
+    @granted_state.setter
+    def granted_state(self, uint8_t value):
+        (<hft_decision *> self.data).granted_state = value
+
 @cython.no_gc_clear
 cdef class Execution(RecordView):
     """Typed view of ``execution``: 128 bytes."""
