@@ -38,11 +38,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int = EXIT_OK
 
 
+def quieten_sockets() -> None:
+    """A client that went away while it was written to is nothing a person has to hear of."""
+    logging.getLogger("aiofastnet").setLevel(logging.ERROR)
+
+
 def main(settings: str) -> int:
     """Run the venue until SIGTERM; returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo, which ends us later
-    # A client that went away while it was written to is nothing a person has to hear of.
-    logging.getLogger("aiofastnet").setLevel(logging.ERROR)
+    quieten_sockets()
     threading.Thread(target=_end_when_orphaned, daemon=True).start()
     try:
         config = msgspec.json.decode(settings, type=VenueConfig)

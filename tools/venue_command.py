@@ -9,6 +9,7 @@ from hft.errors import EXIT_OK, UsageError
 from tools.demo.venue import check_ports
 from tools.venue.config import AccountConfig, VenueConfig
 from tools.venue.server import run as run_venue
+from tools.venue_child import quieten_sockets
 
 API_KEY: Final = "simulator-key"
 SECRET: Final = "simulator-secret"
@@ -36,6 +37,7 @@ def run(
         **given,
     )
     check_ports(config)
+    quieten_sockets()
     run_venue(config)
     return EXIT_OK
 

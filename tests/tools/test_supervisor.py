@@ -10,6 +10,7 @@ import pytest
 
 import ipc
 from hft.config import Config, Plan, ProcessPlan, RateLimits, SupervisorConfig, SystemConfig
+from hft.counters import BANNED_UNTIL_MS, WAITS, RoleState
 from hft.graph import page_name
 from tools.system.planner import write_plan
 from tools.system.supervisor import GivenUpError, Supervisor, cool_down, load_notes, warm_up
@@ -18,7 +19,7 @@ FAKE = '''
 import os, signal, sys, time
 from pathlib import Path
 import ipc
-from hft.counters import RoleState
+from hft.counters import WAITS, RoleState
 from hft.roles.context import load_plan
 
 def run(run_dir, name):
@@ -37,16 +38,38 @@ def run(run_dir, name):
     if order.startswith("exit"):
         return int(order.split()[1])
     for page in pages:
-        page.state = int(RoleState.STARTING if order == "dawdle" else RoleState.READY)
+        page.set_gauge(WAITS.id, int(order == "wait"))
+        page.state = int(RoleState.RECOVERING if order else RoleState.READY)
     while not stop or order == "stay":
         for page in pages:
             page.beat(time.monotonic_ns())
+            if order == "wait" and not note.exists():
+                page.set_gauge(WAITS.id, 0)
+                page.state = int(RoleState.READY)
+            if order == "stay":
+                page.state = int(RoleState.READY)
         time.sleep(0.002)
     with open(directory / "ended", "a") as file:
         file.write(name + "\\n")
     return 0
 '''
 DEDICATED = (("strategy", ("strategy",)), ("execution", ("execution",)), ("account", ("account",)))
+
+
+class Slow:
+    """A process descriptor whose process takes its time to die."""
+
+    def __init__(self, pidfd: ipc.Pidfd, killed: list[int]) -> None:
+        self._pidfd = pidfd
+        self._killed = killed
+        self.pid = pidfd.pid
+        self.is_alive = True
+
+    def fileno(self) -> int:
+        return self._pidfd.fileno()
+
+    def kill(self, number: int) -> None:
+        self._killed.append(number)
 
 
 class World:
@@ -168,6 +191,84 @@ def test_stopped_child_counts_as_hung_and_is_replaced(world: Callable[..., World
     os.kill(frozen, signal.SIGSTOP)
     here.until(lambda: here.pid("strategy") not in (0, frozen) and here.supervisor.is_ready)
     assert any("strategy hangs: no heartbeat of strategy for 200 ms" in e for e in here.events)
+
+
+def test_child_that_stops_beating_while_it_recovers_is_hung(world: Callable[..., World]) -> None:
+    here = world(hung_ms=200)
+    here.tell("execution", "dawdle")
+    here.supervisor.start()
+    page = here.pages["execution"]
+    beats: set[int] = set()
+
+    def is_turned() -> bool:
+        beats.add(page.beat_ns)
+        return page.state == RoleState.RECOVERING and len(beats) > 8
+
+    here.until(is_turned)
+    frozen = here.pid("execution")
+    os.kill(frozen, signal.SIGSTOP)
+    (here.run_dir / "execution.do").unlink()
+    here.until(lambda: here.supervisor.is_ready)
+    assert here.pid("execution") != frozen
+    assert any("no heartbeat of execution for 200 ms" in event for event in here.events)
+
+
+def test_hung_child_is_killed_and_told_once(world: Callable[..., World]) -> None:
+    here = world(hung_ms=200)
+    here.supervisor.start()
+    here.until(lambda: here.supervisor.is_ready)
+    child = here.supervisor.children[0]
+    assert child.pidfd is not None
+    killed: list[int] = []
+    real, child.pidfd = child.pidfd, Slow(child.pidfd, killed)  # type: ignore[assignment]
+    os.kill(real.pid, signal.SIGSTOP)
+    here.until(lambda: bool(killed))
+    for _ in range(20):
+        here.supervisor.step(0.02)
+    assert killed == [signal.SIGKILL]
+    assert sum("strategy hangs" in event for event in here.events) == 1
+    child.pidfd = real
+    real.kill(signal.SIGKILL)
+    here.until(lambda: child.restarts == 1 and here.supervisor.is_ready)
+
+
+def test_child_that_waits_for_the_venue_is_left_alone(world: Callable[..., World]) -> None:
+    here = world(start_s=0.3)
+    here.tell("account", "wait")
+    here.supervisor.start()
+    begun = time.monotonic()
+    here.until(lambda: time.monotonic() - begun > 1.0)
+    assert here.events == []
+    assert not here.supervisor.is_ready
+    page = ipc.RolePage.attach(here.plan.name, page_name("account"), writable=True)
+    page.set_gauge(BANNED_UNTIL_MS.id, time.time_ns() // 1_000_000 + 60_000)
+    here.until(lambda: bool(here.events))
+    assert "account: account waits: the venue has banned this address for 5" in here.events[0]
+    page.set_gauge(BANNED_UNTIL_MS.id, 0)
+    page.close()
+    (here.run_dir / "account.do").unlink()
+    here.until(lambda: here.supervisor.is_ready)
+    here.until(lambda: len(here.events) > 1)
+    assert "account goes on after" in here.events[1]
+    assert [child.restarts for child in here.supervisor.children] == [0, 0, 0]
+
+
+def test_time_to_start_counts_again_after_the_waiting(world: Callable[..., World]) -> None:
+    here = world(start_s=0.3, crashes_max=1)
+    here.tell("account", "dawdle")
+    waiting = here.pages["account"]
+    here.supervisor.start()
+    here.until(lambda: waiting.pid == here.pid("account"))
+    page = ipc.RolePage.attach(here.plan.name, page_name("account"), writable=True)
+    page.set_gauge(WAITS.id, 1)
+    begun = time.monotonic()
+    here.until(lambda: time.monotonic() - begun > 0.6)
+    assert here.events == []
+    page.set_gauge(WAITS.id, 0)
+    page.close()
+    with pytest.raises(GivenUpError, match="account ended 1 times"):
+        here.until(lambda: False)
+    assert any("not ready 0.3 s after the end of its waiting" in event for event in here.events)
 
 
 def test_child_that_never_gets_ready_is_given_up(world: Callable[..., World]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from aiohttp import web
 from hft.errors import UnreachableError, UsageError, VenueError
 from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.errors import BannedError, RateLimitedError, UnknownOutcomeError
+from hft.venues.binance_usdm.limits import BAN_MARGIN_NS, AddressLimits, WindowCounter
 from hft.venues.binance_usdm.rest import RestClient
-from hft.venues.binance_usdm.rest_transport import WindowCounter
 from hft.venues.binance_usdm.signing import Credentials, HmacSigner
 
 CREDENTIALS = Credentials("the-key", "hmac", HmacSigner(b"secret"))
@@ -184,15 +185,111 @@ def test_a_ban_stops_everything_until_it_ends(run, rest_server):
     async def work(client: RestClient) -> None:
         with pytest.raises(BannedError) as caught:
             await client.server_time_ms()
-        assert caught.value.until_ns == NOW_NS + 60 * NS_PER_S == client.banned_until_ns
+        assert caught.value.until_ns == NOW_NS + 60 * NS_PER_S == client.limits.banned_until_ns
         with pytest.raises(BannedError):
             await client.cancel_all("BTCUSDT")
-        assert len(rest_server.requests) == 1
         clock.ns += 60 * NS_PER_S
+        with pytest.raises(BannedError):  # the end is a moment of the venue's clock, not of ours
+            await client.server_time_ms()
+        assert client.ban_wait_s() == BAN_MARGIN_NS / NS_PER_S
+        assert len(rest_server.requests) == 1
+        clock.ns += BAN_MARGIN_NS
+        assert client.ban_wait_s() == 0
         rest_server.reply({"serverTime": 7})
         assert await client.server_time_ms() == 7
 
     asking(run, rest_server, work, clock)
+
+
+def test_a_ban_that_gives_moment_and_duration_lasts_for_the_longer(run, rest_server):
+    """The moment is wrong for us when the venue's clock has stepped since it was measured."""
+    rest_server.reply(
+        {"code": -1003, "msg": "banned until 1795350001000."},
+        status=418,
+        headers={"Retry-After": "5"},
+    )
+
+    async def work(client: RestClient) -> None:
+        with pytest.raises(BannedError) as caught:
+            await client.server_time_ms()
+        assert caught.value.until_ns == NOW_NS + 5 * NS_PER_S
+
+    asking(run, rest_server, work)
+
+
+def test_a_ban_without_any_time_lasts_two_minutes(run, rest_server):
+    rest_server.reply("", status=418)
+
+    async def work(client: RestClient) -> None:
+        with pytest.raises(BannedError) as caught:
+            await client.server_time_ms()
+        assert caught.value.until_ns == NOW_NS + 120 * NS_PER_S
+
+    asking(run, rest_server, work)
+
+
+def test_a_ban_is_kept_longer_by_what_the_clock_may_be_wrong(run, rest_server):
+    async def work(client: RestClient) -> None:
+        client.note_ban(NOW_NS + NS_PER_S)
+        assert client.ban_wait_s() == 1.0 + 0.1 + 0.5
+
+    asking(run, rest_server, work, clock_error_ns=500 * NS_PER_MS)
+
+
+def test_clients_that_share_limits_share_bans_and_pauses(run, rest_server):
+    limits = AddressLimits()
+
+    async def work(client: RestClient) -> None:
+        other = client_of(rest_server, limits=limits)
+        other.note_pause(NOW_NS + 1)
+        with pytest.raises(RateLimitedError):
+            await client.server_time_ms()
+        other.note_ban(NOW_NS + 1)
+        with pytest.raises(BannedError):
+            await client.cancel_all("BTCUSDT")
+
+    asking(run, rest_server, work, limits=limits)
+    assert rest_server.requests == []
+
+
+class Watched(AddressLimits):
+    """Limits that remember whether the venue lets us in."""
+
+    is_open: bool | None = None
+
+    def note_access(self, *, is_open: bool) -> None:
+        self.is_open = is_open
+
+
+@pytest.mark.parametrize(
+    ("status", "is_open"),
+    [(200, True), (400, True), (403, False), (418, False), (429, False), (503, False)],
+)
+def test_limits_hear_whether_the_venue_lets_us_in(run, rest_server, status, is_open):
+    rest_server.reply({"serverTime": 1}, status=status)
+    limits = Watched()
+
+    async def work(client: RestClient) -> None:
+        with contextlib.suppress(VenueError):
+            await client.server_time_ms()
+
+    asking(run, rest_server, work, limits=limits)
+    assert limits.is_open is is_open
+
+
+def test_limits_hear_that_nobody_answers(run, rest_server):
+    limits = Watched()
+
+    async def main() -> None:
+        async with rest_server.serving():
+            pass
+        client = client_of(rest_server, limits=limits)
+        with pytest.raises(UnreachableError):
+            await client.server_time_ms()
+        await client.close()
+
+    run(main())
+    assert limits.is_open is False
 
 
 def test_after_a_429_only_essential_requests_are_sent(run, rest_server):
@@ -301,6 +398,97 @@ def test_the_clock_offset_is_that_of_the_shortest_round_trip(run, rest_server):
     offset_ns, error_ns = asking(run, rest_server, work)
     assert abs(offset_ns - 500 * NS_PER_MS) <= error_ns + NS_PER_MS
     assert len(rest_server.requests) == 3
+
+
+class SteppingVenue:
+    """Refuses timestamps that are more than a second away from its own clock, as the venue does."""
+
+    def __init__(self, offset_ms: int = 0) -> None:
+        self.offset_ms = offset_ms
+        self.orders: list[str] = []
+        self.asked = 0
+
+    @property
+    def now_ms(self) -> int:
+        return NOW_NS // NS_PER_MS + self.offset_ms
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path == "/fapi/v1/time":
+            return web.json_response({"serverTime": self.now_ms})
+        self.asked += 1
+        if not -1_000 < int(request.query["timestamp"]) - self.now_ms < 1_000:
+            refusal = {"code": -1021, "msg": "Timestamp for this request is outside of recvWindow"}
+            return web.json_response(refusal, status=400)
+        self.orders.append(request.method)
+        return web.json_response([])
+
+
+@pytest.mark.parametrize("step_ms", [2_000, -2_000])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_questions_and_cancels_survive_a_step_of_the_venues_clock(
+    run, rest_server, method, step_ms
+):
+    venue = SteppingVenue()
+    rest_server.answer = venue.answer
+
+    async def work(client: RestClient) -> None:
+        await client.measure_clock_offset()
+        venue.offset_ms = step_ms
+        await client.request(method, "/fapi/v1/x", signed=True)
+        assert abs(client.clock_offset_ns - step_ms * NS_PER_MS) <= 50 * NS_PER_MS
+
+    asking(run, rest_server, work)
+    assert (venue.asked, venue.orders) == (2, [method])
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_what_could_open_a_position_is_never_sent_again(run, rest_server, method):
+    venue = SteppingVenue(2_000)
+    rest_server.answer = venue.answer
+    assert failing(run, rest_server, method, VenueError).code == -1021
+    assert venue.asked == 1
+
+
+def test_a_timestamp_that_is_refused_again_is_an_error(run, rest_server):
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path == "/fapi/v1/time":
+            return web.json_response({"serverTime": NOW_NS // NS_PER_MS})
+        return web.json_response({"code": -1021, "msg": "no"}, status=400)
+
+    rest_server.answer = answer
+    assert failing(run, rest_server, "DELETE", VenueError).code == -1021
+    assert [path for _, path, _ in rest_server.requests].count("/fapi/v1/order") == 2
+
+
+def test_requests_refused_together_measure_the_clock_once(run, rest_server):
+    venue = SteppingVenue(2_000)
+    rest_server.answer = venue.answer
+
+    async def work(client: RestClient) -> None:
+        await asyncio.gather(*(client.open_orders("X") for _ in range(8)))
+
+    asking(run, rest_server, work)
+    assert venue.orders == ["GET"] * 8
+    assert [path for _, path, _ in rest_server.requests].count("/fapi/v1/time") == 1
+
+
+def test_the_first_sample_serves_at_once_and_a_step_while_measuring_is_seen(run, rest_server):
+    venue = SteppingVenue(700)
+    seen: list[int] = []
+
+    async def work(client: RestClient) -> None:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            seen.append(round(client.clock_offset_ns / NS_PER_S, 1))
+            if len(seen) == 4:
+                venue.offset_ms = 3_700
+            return await venue.answer(request)
+
+        rest_server.answer = answer
+        await client.measure_clock_offset(5)
+        assert round(client.clock_offset_ns / NS_PER_S, 1) == 3.7
+
+    asking(run, rest_server, work)
+    assert seen == [0.0, 0.7, 0.7, 0.7, 3.7]
 
 
 def test_a_body_that_is_not_what_it_should_be_is_the_venues_error(run, rest_server):

@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from hft.errors import UnreachableError, VenueError
+from hft.venues.binance_usdm.errors import BannedError
+from hft.venues.binance_usdm.link import BACKOFF_FIRST_S
 from hft.venues.binance_usdm.user_events import ListenKeyExpired, MalformedEvent, TradeLite
 from hft.venues.binance_usdm.user_session import ListenKeyKeeper, UserSession
 
@@ -143,6 +145,66 @@ def test_an_expired_key_is_reported_and_not_used_again(run, venue, states, wait)
     run(main())
 
 
+def test_a_stream_in_doubt_is_opened_again_with_the_same_key(run, venue, states, wait):
+    async def main() -> None:
+        async with venue.serving():
+            harness = Harness(venue, states)
+            harness.start()
+            await wait(lambda: states.names == ["OPEN", "UP"])
+            harness.session.reconnect("no event of an order that was acknowledged")
+            await wait(lambda: states.names == ["OPEN", "UP", "DOWN", "OPEN", "UP"])
+            assert states.detail_of("DOWN") == "no event of an order that was acknowledged"
+            assert "listenKey=key-1" in venue.peers[1].path
+            await harness.stop()
+
+    run(main())
+
+
+def test_an_expired_key_that_lives_again_is_used_at_once(run, venue, states, wait):
+    async def main() -> None:
+        async with venue.serving():
+            harness = Harness(venue, states)
+            harness.start()
+            await wait(lambda: states.names == ["OPEN", "UP"])
+            venue.peers[0].send({"e": "listenKeyExpired", "E": "1795353600000"})
+            await wait(lambda: states.names[-1] == "DOWN")
+            harness.session.reconnect("the listen key expired")
+            await wait(lambda: states.names[-1] == "UP")
+            assert "listenKey=key-1" in venue.peers[-1].path
+            await harness.stop()
+
+    run(main())
+
+
+def test_a_half_open_socket_is_found_by_pings(run, venue, states, wait, monkeypatch):
+    monkeypatch.setattr("hft.venues.binance_usdm.user_session.PING_IDLE_S", 0.1)
+    monkeypatch.setattr("hft.venues.binance_usdm.link.PING_REPLY_S", 0.1)
+
+    async def main() -> None:
+        async with venue.serving(answers_pings=False):
+            harness = Harness(venue, states)
+            harness.start()
+            await wait(lambda: "DOWN" in states.names)
+            await harness.stop()
+
+    run(main())
+
+
+def test_nothing_is_opened_while_a_ban_holds(run, venue, states, wait):
+    waits = [0.01, 0.01, 0.0]
+
+    async def main() -> None:
+        async with venue.serving():
+            harness = Harness(venue, states, may_connect=lambda: waits.pop(0) if waits else 0.0)
+            harness.start()
+            await wait(lambda: states.names == ["OPEN", "UP"])
+            assert waits == []
+            assert venue.attempts == 1
+            await harness.stop()
+
+    run(main())
+
+
 def test_during_rotation_every_event_comes_once(run, venue, states, wait):
     async def main() -> None:
         async with venue.serving():
@@ -184,6 +246,136 @@ class FakeKeys:
         return self._next("keep")
 
 
+GONE = VenueError(code=-1125, text="This listenKey does not exist.", status=400)
+
+
+class Desk:
+    """A keeper, and what it told."""
+
+    def __init__(self, keys: FakeKeys, **settings: Any) -> None:
+        self.keys: list[str] = []
+        self.reopened: list[str] = []
+        self.keeper = ListenKeyKeeper(
+            keys,
+            self.keys.append,
+            on_reopen=self.reopened.append,
+            random_share=lambda: 0.0,
+            **{"renew_s": 3_600.0, "check_s": 0.0, **settings},
+        )
+
+
+def asked(run: Any, wait: Any, keys: FakeKeys, work: Any, **settings: Any) -> Desk:
+    desk = Desk(keys, **settings)
+
+    async def main() -> None:
+        task = asyncio.create_task(desk.keeper.run())
+        await wait(lambda: bool(desk.keys))
+        await work(desk)
+        task.cancel()
+
+    run(main())
+    return desk
+
+
+def test_a_stream_in_doubt_whose_key_lives_is_opened_again(run, wait):
+    keys = FakeKeys("a", "a")
+
+    async def work(desk: Desk) -> None:
+        desk.keeper.suspect("an order without an event")
+        await wait(lambda: bool(desk.reopened))
+
+    desk = asked(run, wait, keys, work)
+    assert keys.calls == ["new", "keep"]
+    assert (desk.keys, desk.reopened) == (["a"], ["an order without an event"])
+
+
+def test_a_stream_in_doubt_whose_key_is_gone_gets_a_new_one_at_once(run, wait):
+    keys = FakeKeys("a", GONE, "b")
+
+    async def work(desk: Desk) -> None:
+        desk.keeper.suspect()
+        await wait(lambda: desk.keys == ["a", "b"])
+
+    desk = asked(run, wait, keys, work)
+    assert keys.calls == ["new", "keep", "new"]
+    assert desk.reopened == []
+
+
+def test_a_check_leaves_a_stream_alone_whose_key_lives(run, wait):
+    keys = FakeKeys("a", "a", GONE, "b")
+
+    async def work(desk: Desk) -> None:
+        desk.keeper.check()
+        await wait(lambda: keys.calls == ["new", "keep"])
+        desk.keeper.check()
+        await wait(lambda: desk.keys == ["a", "b"])
+
+    desk = asked(run, wait, keys, work)
+    assert desk.reopened == []
+
+
+def test_doubts_are_settled_no_faster_than_the_venue_likes(run, wait):
+    keys = FakeKeys(*["a"] * 50)
+
+    async def work(desk: Desk) -> None:
+        for _ in range(40):
+            desk.keeper.suspect()
+            await asyncio.sleep(0.005)
+
+    desk = asked(run, wait, keys, work, check_s=3_600.0)
+    assert keys.calls == ["new", "keep"]
+    assert len(desk.reopened) == 1
+
+
+def test_the_end_of_a_ban_is_not_slept_over(run, wait):
+    """The client itself refuses while the ban holds, so asking it costs the venue nothing."""
+    ban = BannedError(code=-1003, text="the address is banned", until_ns=1)
+    keys = FakeKeys("a", *[ban] * 6, "a")
+
+    async def work(desk: Desk) -> None:
+        desk.keeper.suspect()
+        await wait(lambda: bool(desk.reopened))
+        assert desk.keeper._backoff.next_s() == BACKOFF_FIRST_S  # six failures did not add up
+
+    asked(run, wait, keys, work)
+
+
+def test_a_doubt_outlives_a_venue_that_does_not_answer(run, wait):
+    keys = FakeKeys("a", UnreachableError("down"), GONE, UnreachableError("down"), "b")
+
+    async def work(desk: Desk) -> None:
+        desk.keeper.suspect()
+        await wait(lambda: desk.keys == ["a", "b"])
+
+    asked(run, wait, keys, work, check_s=3_600.0)
+    assert keys.calls == ["new", "keep", "keep", "new", "new"]
+
+
+def test_the_expiry_of_an_earlier_key_is_old_news(run, wait):
+    keys = FakeKeys("a", "b")
+
+    async def work(desk: Desk) -> None:
+        desk.keeper.expired("another")
+        desk.keeper.expired("a")
+        await wait(lambda: desk.keys == ["a", "b"])
+        desk.keeper.expired("a")
+        await asyncio.sleep(0.01)
+
+    asked(run, wait, keys, work)
+    assert keys.calls == ["new", "new"]
+
+
+def test_an_expired_key_that_the_venue_gives_again_means_another_connection(run, wait):
+    keys = FakeKeys("a", "a")
+
+    async def work(desk: Desk) -> None:
+        desk.keeper.expired()
+        await wait(lambda: bool(desk.reopened))
+
+    desk = asked(run, wait, keys, work)
+    assert (keys.calls, desk.keys) == (["new", "new"], ["a"])
+
+
 def keep(run: Any, wait: Any, keys: FakeKeys, until: int, **settings: Any) -> list[str]:
     told: list[str] = []
 
@@ -206,8 +398,7 @@ def test_the_keeper_creates_once_and_then_renews(run, wait):
 
 
 def test_a_key_that_is_gone_is_replaced(run, wait):
-    gone = VenueError(code=-1125, text="This listenKey does not exist.", status=400)
-    keys = FakeKeys("a", gone, "b")
+    keys = FakeKeys("a", GONE, "b")
     told = keep(run, wait, keys, 3, renew_s=0.01)
     assert keys.calls[:3] == ["new", "keep", "new"]
     assert told[:2] == ["a", "b"]

@@ -7,6 +7,7 @@ answer, ends the list early.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -15,13 +16,15 @@ import msgspec
 from hft.config import Config, RateLimits
 from hft.errors import HftError, UnreachableError, UsageError, VenueError
 from hft.records import InstrumentStatus
-from hft.units import NS_PER_MS, format_e8, format_places
-from hft.venues.binance_usdm.endpoints import Endpoints
-from hft.venues.binance_usdm.errors import NO_CODE
+from hft.roles.venue_access import SavedLimits
+from hft.units import NS_PER_MS, NS_PER_S, format_e8, format_places
+from hft.venues.binance_usdm.endpoints import Endpoints, host_port
+from hft.venues.binance_usdm.errors import NO_CODE, BannedError
 from hft.venues.binance_usdm.exchange_info import SymbolInfo
 from hft.venues.binance_usdm.reports import AccountConfig, PositionReport, SymbolConfig
 from hft.venues.binance_usdm.rest import RestClient
 from hft.venues.binance_usdm.signing import load_credentials
+from tools.system.places import places_of
 from tools.system.reach import check_sockets
 
 KEY_REFUSED: Final = {
@@ -67,13 +70,16 @@ def check(config: Config) -> VenueFacts:
     Raises:
         PreflightError: with everything that is wrong.
         UsageError: a key file or symbol is wrong.
-        UnreachableError: the venue does not answer, or something else answers in its place.
+        UnreachableError: the venue does not answer, has banned this host's address, or something
+            else answers in its place.
     """
     credentials = load_credentials(config.venue)
     try:
         return _with_client(
             config, lambda client: _check(config, client, list(credentials.warnings))
         )
+    except BannedError as error:
+        raise _banned(config, error) from None
     except VenueError as error:
         if error.code != NO_CODE:
             raise
@@ -100,6 +106,8 @@ def _with_client(config: Config, work: Callable[[RestClient], Awaitable[Answer]]
             Endpoints.from_config(config.venue),
             load_credentials(config.venue),
             recv_window_ms=config.venue.recv_window_ms,
+            clock_error_ns=config.preflight.clock_offset_ms_max * NS_PER_MS,
+            limits=SavedLimits(places_of(config).state_dir, config.venue),
         )
         try:
             await client.measure_clock_offset(CLOCK_SAMPLES)
@@ -140,6 +148,8 @@ async def _check(config: Config, client: RestClient, notices: list[str]) -> Venu
         positions = [one for one in await client.position_risk() if one.position_e8]
         balances = {one.asset: one for one in await client.balances()}
         await _try_to_trade(client, info.symbols[config.symbols[0]])
+    except BannedError:
+        raise
     except VenueError as error:
         raise _key_refused(error, problems) from None
     problems += _account_problems(account)
@@ -188,6 +198,18 @@ async def _try_to_trade(client: RestClient, symbol: SymbolInfo) -> None:
     except VenueError as error:
         if error.code in KEY_REFUSED:
             raise
+
+
+def _banned(config: Config, error: BannedError) -> UnreachableError:
+    """Until when, in the host's time: the request that would tell more is forbidden too."""
+    left_s = max(0.0, error.until_ns / NS_PER_S - time.time())
+    until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(error.until_ns / NS_PER_S))
+    return UnreachableError(
+        f"{host_port(config.venue.rest_url)} has banned this host's address until {until}"
+        f" ({left_s:,.0f} s from now).",
+        remedy="Nothing was started, and nothing is sent before: asking earlier makes a ban longer."
+        " Stop whatever else talks to the venue from this address, and start again after that.",
+    )
 
 
 def _key_refused(error: VenueError, problems: list[str]) -> HftError:
@@ -268,11 +290,9 @@ async def _order_problems(
         )
     elif foreign:
         notices.append(f"{symbol}: {len(foreign)} open orders are not ours and stay")
-    if own_count and config.execution.start_orders == "refuse":
-        problems.append(
-            f"{symbol}: {own_count} orders of an earlier run are open.\n"
-            'Cancel them at the venue, or set execution.start_orders = "cancel".'
-        )
+    if own_count:
+        fate = "cancelled" if config.execution.start_orders == "cancel" else "taken over"
+        notices.append(f"{symbol}: {own_count} open orders of an earlier run are {fate}")
     return problems
 
 

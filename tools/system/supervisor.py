@@ -26,7 +26,7 @@ import multiprocess.resource_tracker
 
 import ipc
 from hft.config import Plan, ProcessPlan
-from hft.counters import RoleState
+from hft.counters import BANNED_UNTIL_MS, WAITS, RoleState
 from hft.errors import EXIT_UNREACHABLE, EXIT_USAGE, HftError
 from hft.graph import ROLES
 from hft.units import NS_PER_MS, NS_PER_S
@@ -36,6 +36,10 @@ NOTES_FILE: Final = "supervisor.json"
 EVENTS_KEPT_MAX: Final = 20
 WATCH_MS: Final = 20
 """Pause between two looks at the heartbeats; deaths wake the supervisor at once."""
+START_BEATS: Final = 2
+"""A role beats when its page is taken over and when it starts; from then on with every turn."""
+WAIT_TOLD_NS: Final = 2 * NS_PER_S
+"""A process that waits for so long is worth a word."""
 REAP_S: Final = 2.0
 """How long the exit code of an ended process may take to arrive from the fork server."""
 PRELOAD: Final = (
@@ -64,6 +68,9 @@ class Page(Protocol):
     @property
     def beat_ns(self) -> int:
         """Monotonic time of the last beat."""
+
+    def gauge(self, index: int) -> int:
+        """A gauge of the role."""
 
 
 class GivenUpError(HftError):
@@ -124,6 +131,17 @@ class Child:
     """When it was first seen ready in this life; 0: not yet."""
     was_ready: bool = False
     """Whether it ever was, in this life or an earlier one."""
+    beat_ns: int = 0
+    """Oldest of its roles' last beats, as seen last."""
+    beats_seen: int = 0
+    """How often that changed; more than ``START_BEATS`` times: its roles are being turned."""
+    waited_ns: int = 0
+    """When one of its roles was last seen to wait for others, or its start."""
+    waits_since_ns: int = 0
+    """Since when it waits without a break; 0: it does not."""
+    is_wait_told: bool = False
+    is_doomed: bool = False
+    """It was killed and has not ended yet."""
     restarts: int = 0
     deaths_ns: deque[int] = field(default_factory=deque)
 
@@ -235,8 +253,9 @@ class Supervisor:
             target=run_child, args=arguments, name=child.plan.name
         )
         child.process.start()
-        child.started_ns = time.monotonic_ns()
-        child.ready_ns = 0
+        child.started_ns = child.waited_ns = time.monotonic_ns()
+        child.ready_ns = child.beat_ns = child.beats_seen = child.waits_since_ns = 0
+        child.is_doomed = child.is_wait_told = False
         try:
             child.pidfd = ipc.Pidfd(child.process.pid)
         except ProcessLookupError:  # ended already, and was waited for by the fork server
@@ -271,30 +290,69 @@ class Supervisor:
         self._beat(now_ns)
 
     def _watch(self, now_ns: int) -> None:
-        """Kill what hangs: no beat although ready, or not ready long after its start."""
+        """Kill what hangs: no beat any more, or not ready long after its start."""
         # When we ourselves were kept from running, so were the others: nobody is judged by that.
         was_late = now_ns - self._turn_ns > self._settings.hung_ms * NS_PER_MS // 2
         self._turn_ns = now_ns
         for child in self.children:
-            if not child.is_alive:
+            if not child.is_alive or child.is_doomed:
                 continue
-            pages = [self._pages[role] for role in child.plan.roles]
-            is_ready = all(
-                page.pid == child.pid and page.state == RoleState.READY for page in pages
-            )
-            if is_ready and not child.ready_ns:
-                child.ready_ns = now_ns
-                child.was_ready = True
-                if child.restarts:
-                    took_s = (now_ns - child.started_ns) / NS_PER_S
-                    self._event(f"{child.plan.name} ready again after {took_s:.2f} s")
-            if was_late:
-                continue
-            if not child.ready_ns:
-                if now_ns - child.started_ns > self._settings.start_s * NS_PER_S:
-                    self._kill(child, f"not ready {self._settings.start_s:g} s after its start")
-            elif is_ready and (silent := self._silent_role(child, now_ns)):
-                self._kill(child, f"no heartbeat of {silent} for {self._hung_ms(silent)} ms")
+            self._observe(child, now_ns)
+            if not was_late and (why := self._why_hung(child, now_ns)):
+                self._kill(child, why)
+
+    def _observe(self, child: Child, now_ns: int) -> None:
+        """Take from the pages of its roles what is known of a process."""
+        pages = [self._pages[role] for role in child.plan.roles]
+        if any(page.pid != child.pid for page in pages):
+            return  # they tell of an earlier life
+        beat_ns = min(page.beat_ns for page in pages)
+        if beat_ns != child.beat_ns:
+            child.beat_ns = beat_ns
+            child.beats_seen += 1
+        self._observe_waiting(child, now_ns)
+        if not child.ready_ns and all(page.state == RoleState.READY for page in pages):
+            child.ready_ns = now_ns
+            child.was_ready = True
+            if child.restarts:
+                took_s = (now_ns - child.started_ns) / NS_PER_S
+                self._event(f"{child.plan.name} ready again after {took_s:.2f} s")
+
+    def _observe_waiting(self, child: Child, now_ns: int) -> None:
+        """Tell who waits for what no new start would mend, and when that has an end."""
+        waiting = [role for role in child.plan.roles if self._pages[role].gauge(WAITS.id)]
+        if not waiting:
+            if child.is_wait_told:
+                waited_s = (now_ns - child.waits_since_ns) / NS_PER_S
+                self._event(f"{child.plan.name} goes on after {waited_s:.1f} s of waiting")
+            child.waits_since_ns, child.is_wait_told = 0, False
+            return
+        child.waited_ns = now_ns
+        child.waits_since_ns = child.waits_since_ns or now_ns
+        if not child.is_wait_told and now_ns - child.waits_since_ns > WAIT_TOLD_NS:
+            child.is_wait_told = True
+            until_ms = max(self._pages[role].gauge(BANNED_UNTIL_MS.id) for role in self._pages)
+            ban_s = (until_ms * NS_PER_MS - time.time_ns()) / NS_PER_S
+            why = f"the venue has banned this address for {ban_s:.0f} s more" if ban_s > 0 else ""
+            why = why or "it cannot do its work now, and a new start would not help"
+            verb = "waits" if len(waiting) == 1 else "wait"
+            self._event(f"{child.plan.name}: {' and '.join(waiting)} {verb}: {why}")
+
+    def _why_hung(self, child: Child, now_ns: int) -> str:
+        """Why a process has to be killed; empty: it has not.
+
+        Whoever is turned has to beat, whether it is ready, recovers or waits for the venue. Before
+        its first turn a process may take as long as a start may take, and longer while it waits
+        for what no new start would mend.
+        """
+        is_turned = child.ready_ns or child.beats_seen > START_BEATS
+        if is_turned and (silent := self._silent_role(child, now_ns)):
+            return f"no heartbeat of {silent} for {self._hung_ms(silent)} ms"
+        start_s = self._settings.start_s
+        if not child.ready_ns and now_ns - child.waited_ns > start_s * NS_PER_S:
+            since = "its start" if child.waited_ns == child.started_ns else "the end of its waiting"
+            return f"not ready {start_s:g} s after {since}"
+        return ""
 
     def _silent_role(self, child: Child, now_ns: int) -> str | None:
         for role in child.plan.roles:
@@ -309,6 +367,7 @@ class Supervisor:
         assert child.pidfd is not None
         self._event(f"{child.plan.name} hangs: {why}; killing process {child.pid}")
         child.pidfd.kill(signal.SIGKILL)
+        child.is_doomed = True
 
     def _died(self, child: Child, now_ns: int) -> None:
         """Note a death, and start the process again unless it is a crash loop."""

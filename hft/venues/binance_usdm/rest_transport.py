@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import aiohttp
@@ -18,6 +18,7 @@ import msgspec
 from yarl import URL
 
 from hft.errors import HftError, UsageError, VenueError
+from hft.records import Reason
 from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.endpoints import Endpoints, host_port, unreachable
 from hft.venues.binance_usdm.errors import (
@@ -28,6 +29,7 @@ from hft.venues.binance_usdm.errors import (
     banned_until_ms,
     classify,
 )
+from hft.venues.binance_usdm.limits import BAN_MARGIN_NS, AddressLimits, Limits, WindowCounter
 from hft.venues.binance_usdm.signing import Credentials
 
 CONNECT_S: Final = 3.0
@@ -35,49 +37,48 @@ KEEPALIVE_S: Final = 15.0
 """Idle connections are dropped before the venue drops them: a request on a dying one is unknown."""
 RETRY_AFTER_S: Final = 10.0
 """Pause after a 429 that does not say how long."""
+FIREWALL_S: Final = 60.0
+"""Pause after a 403 that does not say how long: the firewall in front of the venue."""
 BAN_S: Final = 120.0
 """The shortest ban, for a 418 that does not say until when."""
+REFUSED_ACCESS: Final = (403, 418, 429)
+MAY_REPEAT: Final = ("GET", "DELETE")
+"""What is asked again after the venue refused its timestamp: nothing that could open a position."""
 WEIGHT_WINDOW_NS: Final = 60 * NS_PER_S
 ORDER_WINDOW_NS: Final = 10 * NS_PER_S
+DRIFT_NS: Final = 5 * NS_PER_MS
+"""What two clocks may part between two measurements without a step."""
 TOO_MANY_ORDERS: Final = -1015
 _SAFE: Final = "-_.~"
-
-
-class WindowCounter:
-    """A count of the venue's within fixed windows of its clock.
-
-    The venue's figure replaces ours only when it is plausible: order endpoints send -1, and
-    answers overtake one another.
-    """
-
-    __slots__ = ("_count", "_window", "_window_ns")
-
-    def __init__(self, window_ns: int) -> None:
-        self._window_ns = window_ns
-        self._window = 0
-        self._count = 0
-
-    def add(self, amount: int, venue_ns: int) -> None:
-        """Count what is sent."""
-        self._count = self.read(venue_ns) + amount
-
-    def observe(self, count: int, venue_ns: int) -> None:
-        """Take the venue's figure."""
-        if count >= 0:
-            self._count = max(self.read(venue_ns), count)
-
-    def read(self, venue_ns: int) -> int:
-        """The count in the window of ``venue_ns``."""
-        window = venue_ns // self._window_ns
-        if window != self._window:
-            self._window = window
-            self._count = 0
-        return self._count
 
 
 class _WireError(msgspec.Struct):
     code: int | str = NO_CODE
     msg: str = ""
+
+
+class _Request(NamedTuple):
+    """What ``RestTransport.request`` was asked for."""
+
+    method: str
+    path: str
+    params: Sequence[tuple[str, str]]
+    is_signed: bool
+    is_keyed: bool
+    is_essential: bool
+    weight: int
+    timeout_s: float
+
+
+class _ClockSample(NamedTuple):
+    """The venue's clock minus ours, and how wrong that may be."""
+
+    offset_ns: int
+    error_ns: int
+
+    def agrees_with(self, other: _ClockSample) -> bool:
+        """Whether one offset explains both."""
+        return abs(self.offset_ns - other.offset_ns) <= self.error_ns + other.error_ns
 
 
 _ERROR: Final = msgspec.json.Decoder(_WireError)
@@ -93,8 +94,10 @@ class RestTransport:
         *,
         recv_window_ms: int = 1_000,
         clock_offset_ns: int = 0,
+        clock_error_ns: int = 0,
         weight_budget: int = 0,
         weight_limit: int = 0,
+        limits: Limits | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Nothing is opened before the first request.
@@ -104,10 +107,12 @@ class RestTransport:
             credentials: None for public data only.
             recv_window_ms: how long a signed request stays acceptable to the venue.
             clock_offset_ns: the venue's wall clock minus ours.
+            clock_error_ns: how wrong that may be; bans are kept so much longer.
             weight_limit: what the whole address may use, as the venue counts it, whoever used
                 it and whatever became of them; 0: not watched.
             weight_budget: share of this client in the address's request weight a minute;
                 0: no guard of our own.
+            limits: bans and pauses, shared with the other clients of this address.
             wall_ns: wall clock.
         """
         self._endpoints = endpoints
@@ -121,12 +126,14 @@ class RestTransport:
         self._own_weight = WindowCounter(WEIGHT_WINDOW_NS)
         self._orders_10s = WindowCounter(ORDER_WINDOW_NS)
         self._orders_1m = WindowCounter(WEIGHT_WINDOW_NS)
+        self._measuring = asyncio.Lock()
+        self._measured_mono_ns = 0
+        self.limits: Final[Limits] = AddressLimits() if limits is None else limits
+        """Bans and pauses of this address."""
         self.clock_offset_ns = clock_offset_ns
         """The venue's wall clock minus ours; ``measure_clock_offset`` sets it."""
-        self.banned_until_ns = 0
-        """Venue wall clock; nothing at all is sent before."""
-        self.paused_until_ns = 0
-        """Venue wall clock; after a 429 only essential requests are sent before."""
+        self.clock_error_ns = clock_error_ns
+        """Bound of the error of ``clock_offset_ns`` at the moment of its measurement."""
 
     # -- what is known of limits and time ---------------------------------------------------------
 
@@ -155,13 +162,28 @@ class RestTransport:
         """Orders of the account in this minute."""
         return self._orders_1m.read(self.venue_ns)
 
+    @property
+    def banned_until_ns(self) -> int:
+        """Venue wall clock; nothing at all is sent before. 0: no ban is known."""
+        until_ns = self.limits.banned_until_ns
+        return until_ns + BAN_MARGIN_NS + self.clock_error_ns if until_ns else 0
+
+    @property
+    def paused_until_ns(self) -> int:
+        """Venue wall clock; after a 429 only essential requests are sent before."""
+        return self.limits.paused_until_ns
+
     def note_ban(self, until_ns: int) -> None:
         """Another connection of this address was told of a ban."""
-        self.banned_until_ns = max(self.banned_until_ns, until_ns)
+        self.limits.note_ban(until_ns)
 
     def note_pause(self, until_ns: int) -> None:
         """Another connection of this address was told to slow down."""
-        self.paused_until_ns = max(self.paused_until_ns, until_ns)
+        self.limits.note_pause(until_ns)
+
+    def ban_wait_s(self) -> float:
+        """How long nothing may be sent, nor a connection be opened; 0: no ban holds."""
+        return max(0, self.banned_until_ns - self.venue_ns) / NS_PER_S
 
     async def close(self) -> None:
         """Close all connections; the next request would open new ones."""
@@ -185,6 +207,9 @@ class RestTransport:
     ) -> bytes:
         """Send one request, return the body of a 200.
 
+        A question or a cancel that is refused for its timestamp is certainly not executed: the
+        clock is measured anew and it is sent once more. Nothing else is ever sent twice.
+
         Args:
             method: GET, POST, PUT or DELETE.
             path: as in ``/fapi/v1/order``.
@@ -203,63 +228,102 @@ class RestTransport:
             UnreachableError: it never left; or a GET got no answer.
             UsageError: it needs credentials and there are none.
         """
-        self._guard(weight, essential=essential)
-        url = f"{self._endpoints.rest}{path}"
-        query = self._query(params, signed=signed)
-        headers = self._headers() if signed or keyed else {}
+        words = _Request(method, path, params, signed, keyed, essential, weight, timeout_s)
+        signed_mono_ns = time.monotonic_ns()
+        try:
+            return await self._send(words)
+        except VenueError as error:
+            if not (signed and method in MAY_REPEAT and _is_timestamp(error)):
+                raise
+        await self._heal_clock(signed_mono_ns)
+        return await self._send(words)
+
+    async def _send(self, request: _Request) -> bytes:
+        """Send a request once."""
+        self._guard(request.weight, is_essential=request.is_essential)
+        url = f"{self._endpoints.rest}{request.path}"
+        query = self._query(request.params, signed=request.is_signed)
+        headers = self._headers() if request.is_signed or request.is_keyed else {}
         now_ns = self.venue_ns
-        self._weight.add(weight, now_ns)
-        self._own_weight.add(weight, now_ns)
+        self._weight.add(request.weight, now_ns)
+        self._own_weight.add(request.weight, now_ns)
         target = URL(f"{url}?{query}" if query else url, encoded=True)
         timeout = aiohttp.ClientTimeout(
-            total=CONNECT_S + timeout_s, connect=CONNECT_S, sock_read=timeout_s
+            total=CONNECT_S + request.timeout_s, connect=CONNECT_S, sock_read=request.timeout_s
         )
         try:
             async with self._open_session().request(
-                method, target, headers=headers, timeout=timeout, allow_redirects=False
+                request.method, target, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 body = await response.read()
                 status, answer = response.status, response.headers
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            self.limits.note_access(is_open=False)
             raise unreachable(url, error) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unanswered(method, url, error, timeout_s) from None
+            self.limits.note_access(is_open=False)
+            raise self._unanswered(request.method, url, error, request.timeout_s) from None
         self._read_limits(answer)
+        self.limits.note_access(is_open=status not in REFUSED_ACCESS and status < 500)
         if status == 200 and not _is_page(body):
             return body
-        raise self._refusal(method, path, status, body, answer)
+        raise self._refusal(request.method, request.path, status, body, answer)
+
+    # -- the venue's clock ------------------------------------------------------------------------
 
     async def measure_clock_offset(self, samples: int = 5) -> tuple[int, int]:
         """Offset of the venue's wall clock against ours, and the bound of its error, in ns.
 
-        The sample with the shortest round trip counts; ``clock_offset_ns`` is set to it.
+        The sample with the shortest round trip counts; ``clock_offset_ns`` is set to it. A sample
+        that proves the offset in use wrong replaces it at once: one of the clocks has stepped, and
+        what was measured before tells nothing any more.
         """
-        best: tuple[int, int] | None = None
+        best: _ClockSample | None = None
         for _ in range(samples):
-            sent_ns, sent_mono_ns = self._wall_ns(), time.monotonic_ns()
-            body = await self.request("GET", "/fapi/v1/time", essential=True)
-            round_trip_ns = time.monotonic_ns() - sent_mono_ns
-            # The venue cuts its clock to whole milliseconds: half of one is the better guess.
-            server_ns = server_time_ms(body) * NS_PER_MS + NS_PER_MS // 2
-            offset_ns = server_ns - (sent_ns + round_trip_ns // 2)
-            if best is None or round_trip_ns < best[1]:
-                best = offset_ns, round_trip_ns
+            sample = await self._sample_clock()
+            if best is None or sample.error_ns < best.error_ns or not sample.agrees_with(best):
+                best = sample
+            known = _ClockSample(self.clock_offset_ns, self.clock_error_ns + DRIFT_NS)
+            if not (self._measured_mono_ns and sample.agrees_with(known)):
+                self._set_clock(sample)
         assert best is not None
-        self.clock_offset_ns = best[0]
-        return best[0], best[1] // 2 + NS_PER_MS // 2
+        self._set_clock(best)
+        return best.offset_ns, best.error_ns
+
+    async def _sample_clock(self) -> _ClockSample:
+        sent_ns, sent_mono_ns = self._wall_ns(), time.monotonic_ns()
+        body = await self.request("GET", "/fapi/v1/time", essential=True)
+        round_trip_ns = time.monotonic_ns() - sent_mono_ns
+        # The venue cuts its clock to whole milliseconds: half of one is the better guess.
+        server_ns = server_time_ms(body) * NS_PER_MS + NS_PER_MS // 2
+        return _ClockSample(
+            server_ns - (sent_ns + round_trip_ns // 2), round_trip_ns // 2 + NS_PER_MS // 2
+        )
+
+    def _set_clock(self, sample: _ClockSample) -> None:
+        self.clock_offset_ns, self.clock_error_ns = sample
+        self._measured_mono_ns = time.monotonic_ns()
+
+    async def _heal_clock(self, refused_mono_ns: int) -> None:
+        """Measure the clock unless somebody has done it since the refused request was signed."""
+        async with self._measuring:
+            if self._measured_mono_ns <= refused_mono_ns:
+                await self.measure_clock_offset(1)
 
     # -- parts ------------------------------------------------------------------------------------
 
-    def _guard(self, weight: int, *, essential: bool) -> None:
+    def _guard(self, weight: int, *, is_essential: bool) -> None:
         """Refuse what the venue would refuse, before it counts against us."""
         now_ns = self.venue_ns
         if now_ns < self.banned_until_ns:
+            self.limits.note_access(is_open=False)
             raise BannedError(
                 code=-1003, text="the address is banned", until_ns=self.banned_until_ns
             )
-        if essential:
+        if is_essential:
             return
         if now_ns < self.paused_until_ns:
+            self.limits.note_access(is_open=False)
             raise RateLimitedError(
                 code=-1003,
                 text="the venue asked for a pause",
@@ -331,6 +395,7 @@ class RestTransport:
             text = headers.get(name, "")
             if text.isdigit():
                 counter.observe(int(text), now_ns)
+        self.limits.note_weight(self.used_weight)
 
     def _refusal(
         self, method: str, path: str, status: int, body: bytes, headers: Mapping[str, str]
@@ -341,13 +406,14 @@ class RestTransport:
         retry_after = headers.get("Retry-After", "")
         retry_after_s = float(retry_after) if retry_after.isdigit() else 0.0
         if status == 418:
+            # The moment holds whatever our idea of the venue's clock, the duration without any.
             until_ns = banned_until_ms(text) * NS_PER_MS
-            if not until_ns:
-                until_ns = now_ns + int((retry_after_s or BAN_S) * NS_PER_S)
+            if retry_after_s or not until_ns:
+                until_ns = max(until_ns, now_ns + int((retry_after_s or BAN_S) * NS_PER_S))
             self.note_ban(until_ns)
             return BannedError(code=code, text=text, until_ns=until_ns)
         if status in (403, 429):
-            wait_s = retry_after_s or RETRY_AFTER_S
+            wait_s = retry_after_s or (FIREWALL_S if status == 403 else RETRY_AFTER_S)
             if code != TOO_MANY_ORDERS:
                 # A limit on orders does not concern queries and cancels.
                 self.note_pause(now_ns + int(wait_s * NS_PER_S))
@@ -369,6 +435,11 @@ def server_time_ms(body: bytes) -> int:
             text=f"not a server time: {body[:80].decode(errors='replace')}",
             remedy="check venue.rest_url",
         ) from None
+
+
+def _is_timestamp(error: VenueError) -> bool:
+    """Refused for its timestamp alone."""
+    return classify(error.code, error.status).reason is Reason.VENUE_TIMESTAMP
 
 
 def _is_page(body: bytes) -> bool:

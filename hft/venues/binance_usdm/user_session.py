@@ -8,6 +8,7 @@ proves nothing, even a bogus key connects and stays silent; a dead socket is fou
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from picows import WSFrame, WSMsgType, WSTransport
 
 from hft.errors import HftError, VenueError
 from hft.venues.binance_usdm.endpoints import Endpoints
+from hft.venues.binance_usdm.errors import BannedError
 from hft.venues.binance_usdm.link import (
     PING_IDLE_S,
     Backoff,
@@ -24,6 +26,7 @@ from hft.venues.binance_usdm.link import (
     OnState,
     Session,
     SessionState,
+    ignore_refusal,
 )
 from hft.venues.binance_usdm.user_events import (
     ListenKeyExpired,
@@ -36,6 +39,10 @@ __all__ = ["ListenKeyKeeper", "SessionState", "UserSession"]
 
 RENEW_S: Final = 25 * 60.0
 """A key lives 60 minutes from its last renewal."""
+CHECK_S: Final = 2.0
+"""A key that is in doubt is asked about at most this often."""
+BAN_LOOK_S: Final = 0.1
+"""Pause between two looks at whether a ban has ended: the client sends nothing before."""
 OVERLAP_S: Final = 2.0
 """While a fresh connection takes over, both deliver: what comes twice is dropped."""
 OVERLAP_EVENTS_MAX: Final = 4_096
@@ -82,6 +89,8 @@ class UserSession(Session):
         on_state: OnState,
         rotate_s: float = 82_800.0,
         on_batch_end: Callable[[], None] | None = None,
+        may_connect: Callable[[], float] = lambda: 0.0,
+        on_refused: Callable[[int, float], None] = ignore_refusal,
         random_share: Callable[[], float] = random.random,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -90,6 +99,8 @@ class UserSession(Session):
             rotate_s=rotate_s,
             random_share=random_share,
             ping_idle_s=PING_IDLE_S,
+            may_connect=may_connect,
+            on_refused=on_refused,
         )
         self._endpoints = endpoints
         self._listen_key = listen_key
@@ -114,6 +125,11 @@ class UserSession(Session):
         """The provider has another key than before: connect with it, now."""
         if self._listen_key() != self._key_in_use:
             self.reconnect("the listen key changed")
+
+    def reconnect(self, why: str) -> None:
+        """Connect anew, now, also with a key that had expired: whoever asks knows that it lives."""
+        self._expired_key = ""
+        super().reconnect(why)
 
     def on_batch_end(self) -> None:
         """All frames of one read are in."""
@@ -204,7 +220,9 @@ class ListenKeyKeeper:
     """Creates the account's listen key and keeps it alive. Exactly one process does this.
 
     ``on_key(key)`` is called with the first key and with each different one after it;
-    ``on_error(text)`` when an attempt fails, which is repeated with back-off.
+    ``on_reopen(why)`` when the key in use is alive although its stream was in doubt: the stream
+    has to be opened anew; ``on_error(text)`` when an attempt fails, which is repeated with
+    back-off.
     """
 
     def __init__(
@@ -212,51 +230,97 @@ class ListenKeyKeeper:
         rest: ListenKeySource,
         on_key: Callable[[str], None],
         *,
+        on_reopen: Callable[[str], None] = lambda _why: None,
         on_error: Callable[[str], None] = lambda _text: None,
         renew_s: float = RENEW_S,
+        check_s: float = CHECK_S,
         random_share: Callable[[], float] = random.random,
     ) -> None:
         self._rest = rest
         self._on_key = on_key
+        self._on_reopen = on_reopen
         self._on_error = on_error
         self._renew_s = renew_s
+        self._check_s = check_s
         self._backoff = Backoff(random_share)
         self._wake = asyncio.Event()
-        self._is_lost = False
+        self._is_lost = True
+        """The venue does not know the key, or there is none: a new one has to be created."""
+        self._is_asked = False
+        self._doubt = ""
+        """Why the stream has to be opened again; empty: it has not."""
+        self._checked_s = -math.inf
         self.key = ""
 
-    def expired(self) -> None:
-        """The venue said that the key is gone: get a new one at once."""
-        self._is_lost = True
+    def expired(self, listen_key: str = "") -> None:
+        """The venue said that the key (if it named one, this one) is gone: get another at once."""
+        if not listen_key or listen_key == self.key:
+            self._is_lost = True
+            self._ask("the listen key expired")
+
+    def suspect(self, why: str = "the user stream is in doubt") -> None:
+        """Something should have come and did not: ask the venue whether the key lives, at once.
+
+        Gone: a new key is created and told. Alive: the socket may be half-open all the same, so
+        the stream is to be opened again.
+        """
+        self._ask(why)
+
+    def check(self) -> None:
+        """The stream was opened: make sure that its key lives, for a dead one connects as well."""
+        self._ask("")
+
+    def _ask(self, doubt: str) -> None:
+        self._is_asked = True
+        self._doubt = self._doubt or doubt
         self._wake.set()
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
+            if self._is_asked:
+                await asyncio.sleep(self._checked_s + self._check_s - time.monotonic())
             self._wake.clear()
-            was_lost, self._is_lost = self._is_lost or not self.key, False
-            wait_s = self._renew_s
+            was_asked, self._is_asked = self._is_asked, False
+            doubt, self._doubt = self._doubt, ""
             try:
-                if was_lost:
-                    self._accept(await self._rest.new_listen_key())
-                else:
-                    self._accept(await self._rest.keep_listen_key())
-                self._backoff.reset()
+                self._accept(await self._obtain(), doubt)
             except HftError as error:
+                # Not answered, so it is asked again; a new doubt meanwhile makes no difference.
+                self._is_asked |= was_asked
+                self._doubt = self._doubt or doubt
                 self._on_error(error.message)
-                is_gone = isinstance(error, VenueError) and error.code == NO_SUCH_KEY
-                self._is_lost |= was_lost or is_gone
-                wait_s = self._backoff.next_s()
-            await self._pause(wait_s)
+                is_ban = isinstance(error, BannedError)
+                await self._pause(BAN_LOOK_S if is_ban else self._backoff.next_s())
+            else:
+                self._backoff.reset()
+                if was_asked:
+                    self._checked_s = time.monotonic()
+                await self._pause(self._renew_s)
+
+    async def _obtain(self) -> str:
+        """The key as it is after this: prolonged, or a new one when it was gone."""
+        if not self._is_lost:
+            try:
+                return await self._rest.keep_listen_key()
+            except VenueError as error:
+                if error.code != NO_SUCH_KEY:
+                    raise
+        self._is_lost = True
+        key = await self._rest.new_listen_key()
+        self._is_lost = False
+        return key
 
     async def _pause(self, wait_s: float) -> None:
-        """Until the key is lost, at most ``wait_s``."""
+        """Until the key is in doubt, at most ``wait_s``."""
         try:
             await asyncio.wait_for(self._wake.wait(), wait_s)
         except TimeoutError:
             return
 
-    def _accept(self, key: str) -> None:
+    def _accept(self, key: str, doubt: str) -> None:
         if key and key != self.key:
             self.key = key
             self._on_key(key)
+        elif doubt:
+            self._on_reopen(doubt)
