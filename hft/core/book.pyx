@@ -274,7 +274,8 @@ cdef class Book:
 
         The two streams overtake each other, so a ticker may decide several events, or none yet.
         Returns the outcome of everything decided since the last call as a ``TopCheck``: one
-        mismatch makes it ``MISMATCH``. ``comparisons`` and ``mismatches`` count them all.
+        mismatch makes it ``MISMATCH``. ``comparisons`` and ``mismatches`` count them all. A ticker
+        that is crossed itself is a mismatch whatever the book says.
         """
         cdef Py_buffer view
         cdef Top ticker
@@ -294,6 +295,8 @@ cdef class Book:
         if not ticker.last_seq:
             return NOT_COMPARABLE
         outcome = max(self.checker.on_ticker(&ticker), self.unreported_check)
+        if ticker.bid_e8 >= ticker.ask_e8 and ticker.ask_e8 != INT64_MIN:
+            outcome = MISMATCH
         self.unreported_check = NOT_COMPARABLE
         return outcome
 
@@ -316,6 +319,11 @@ cdef class Book:
     def mismatches(self):
         """Comparisons that failed."""
         return self.checker.mismatches
+
+    @property
+    def is_contradicted(self):
+        """Has a depth event decided that a ticker differs? ``check_top`` will report it too."""
+        return self.unreported_check == MISMATCH
 
     @property
     def is_crossed(self):

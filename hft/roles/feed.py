@@ -8,45 +8,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from hft import counters
 from hft.config import VenueConfig
-from hft.core.book import Book, BookEvent, TopCheck
+from hft.core.book import BookEvent, TopCheck
 from hft.core.generated.views import Book as BookCell
 from hft.core.generated.views import FeedStatus, TopOfBook
 from hft.counters import RoleState
-from hft.errors import HftError
+from hft.errors import HftError, VenueError
 from hft.records import FeedState, Flag, Kind, Mode
 from hft.roles.context import Context
-from hft.roles.venue_access import make_rest
+from hft.roles.feed_instrument import FeedInstrument
+from hft.roles.instrument_table import InstrumentKeeper, InstrumentTable
+from hft.roles.snapshots import Snapshots, Tasks
+from hft.roles.venue_access import VenueLimits, make_rest
 from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm import codec
 from hft.venues.binance_usdm.endpoints import Endpoints, Route
+from hft.venues.binance_usdm.exchange_info import CONTRACT_STREAM, parse_contract_change
 from hft.venues.binance_usdm.market_session import MarketSession, SessionState
 from hft.venues.binance_usdm.rest import RestClient
 
 STALE_CHECK_NS: Final = 50 * NS_PER_MS
-SNAPSHOTS_AT_ONCE_MAX: Final = 2
-"""A snapshot costs 20 of the address's 2,400 weight a minute: many at once would starve orders."""
 REFRESH_NS: Final = 10 * NS_PER_S
 """A living book that has become thin is refreshed at most this often."""
-SNAPSHOT_RETRY_S: Final = 0.5
-
-
-class _Instrument:
-    """What the feed keeps of one instrument."""
-
-    __slots__ = ("book", "is_fetching", "recv_ns", "refreshed_ns", "state", "symbol")
-
-    def __init__(self, instrument_id: int, symbol: str) -> None:
-        self.symbol = symbol
-        self.book = Book(instrument_id)
-        self.recv_ns = 0
-        self.refreshed_ns = 0
-        self.state = FeedState.SYNCING
-        self.is_fetching = False
+SNAPSHOT_WAIT_NS: Final = 2 * NS_PER_S
+"""Frames that still end before a snapshot after so long are of another numbering than it is."""
+RECONNECT_NS: Final = 10 * NS_PER_S
+"""A connection on which one stream is missing is renewed at most this often."""
 
 
 class Feed:
@@ -59,6 +50,7 @@ class Feed:
         self._page = context.page
         self._config = context.config.feed
         self._venue: VenueConfig = context.config.venue
+        self._limits = VenueLimits(context)
         self._market, record = context.ring_writer("market")
         self._depth, depth_record = context.ring_writer("depth")
         self._tops, top_cell = context.cell_writer("tops")
@@ -71,14 +63,17 @@ class Feed:
         self._top_view = TopOfBook(top_cell)
         self._book_cell = BookCell(book_cell)
         self._status = FeedStatus(record)
+        self._table = InstrumentTable(context)
         symbols = {i.symbol: i.instrument_id for i in context.plan.instruments}
         self._decoder = codec.MarketDecoder(symbols, record)
         self._instruments = {
-            i.instrument_id: _Instrument(i.instrument_id, i.symbol)
+            i.instrument_id: FeedInstrument(i.instrument_id, i.symbol)
             for i in context.plan.instruments
         }
+        self._stale_ns = self._config.stale_ms * NS_PER_MS
         self._sessions: list[MarketSession] = []
         self._rest: RestClient | None = None
+        self._keeper: InstrumentKeeper | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: Callable[[], None] = lambda: None
         self._guard: Callable[[Callable[..., None]], Callable[..., None]] = lambda handler: handler
@@ -86,16 +81,16 @@ class Feed:
         self._counted: dict[int, int] = {}
         self._staged = 0
         self._recv_ns = 0
-        self._stopping = False
-        self._is_snapshot_stale = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._snapshot_slots = asyncio.Semaphore(SNAPSHOTS_AT_ONCE_MAX)
+        self._reconnected_ns = 0
+        self._tasks: Tasks | None = None
+        self._snapshots: Snapshots | None = None
 
     def on_start(self, now_ns: int) -> None:
         """Tell everybody that nothing known of the market holds any more."""
         self._page.state = int(RoleState.RECOVERING)
-        for instrument_id in self._instruments:
-            self._publish_status(instrument_id, FeedState.SYNCING, now_ns)
+        for instrument in self._instruments.values():
+            instrument.is_trading = self._table.is_trading(instrument.instrument_id)
+            self._judge(instrument, now_ns)
 
     def start_sessions(
         self,
@@ -107,7 +102,9 @@ class Feed:
         self._loop = loop
         self._turn = turn
         self._guard = guard
-        self._rest = make_rest(self._context, self._config.weight_share)
+        self._rest = make_rest(self._context, self._config.weight_share, limits=self._limits)
+        self._tasks = Tasks(loop)
+        self._snapshots = Snapshots(self._rest, guard(self._on_snapshot), self._tasks)
         lower = [instrument.symbol.lower() for instrument in self._instruments.values()]
         fast = [f"{symbol}@bookTicker" for symbol in lower]
         fast += [f"{symbol}@depth@{self._venue.depth_stream}" for symbol in lower]
@@ -115,21 +112,32 @@ class Feed:
             fast += [f"{symbol}@trade" for symbol in lower]
         self._open("public", fast)
         if self._config.mark_price:
-            self._open("market", [f"{symbol}@markPrice@1s" for symbol in lower])
+            marks = [f"{symbol}@markPrice@1s" for symbol in lower]
+            self._open("market", marks, quiet=(CONTRACT_STREAM,))
+        self._keeper = InstrumentKeeper(
+            self._rest,
+            on_body=self._guard(self._on_exchange_info),
+            is_doubtful=lambda: self._table.is_doubtful,
+            refresh_s=self._config.refresh_s,
+        )
+        self._tasks.start(self._keeper.run())
 
-    def _open(self, route: Route, streams: list[str]) -> None:
+    def _open(self, route: Route, streams: list[str], quiet: Sequence[str] = ()) -> None:
         assert self._loop is not None
-        carries_books = route == "public"
+        on_state = self._on_public_state if route == "public" else self._on_market_state
         session = MarketSession(
             route,
             streams,
             endpoints=Endpoints.from_config(self._venue),
             on_frame=self._guard(self._on_frame),
-            on_state=self._guard(self._on_public_state if carries_books else self._on_market_state),
+            on_state=self._limits.watched(route, self._guard(on_state)),
             on_batch_end=self._guard(self._on_batch_end),
             first_data_s=self._venue.first_data_s,
             silence_s=self._venue.silence_s,
             rotate_s=self._venue.rotate_s,
+            quiet=quiet,
+            may_connect=self._limits.may_connect(route),
+            on_refused=self._limits.on_refused,
         )
         self._sessions.append(session)
         session.start(self._loop)
@@ -150,6 +158,8 @@ class Feed:
             self._mark_cell[:] = self._record
             self._marks.write(decoder.instrument_id)
             self._put(recv_ns)
+        elif kind == codec.CONTRACT_INFO:
+            self._on_contract(frame, recv_ns)
         elif kind == codec.GARBAGE:
             self._page.count(counters.GARBAGE.id)
 
@@ -157,11 +167,19 @@ class Feed:
         instrument_id = self._decoder.instrument_id
         instrument = self._instruments[instrument_id]
         instrument.recv_ns = recv_ns
-        if instrument.state == FeedState.STALE:
-            self._restore(instrument_id, instrument, recv_ns)
-        if instrument.book.check_top(self._record) == TopCheck.MISMATCH:
-            self._resync(instrument_id, instrument, FeedState.GAPPED, recv_ns)
+        book = instrument.book
+        if book.check_top(self._record) == TopCheck.MISMATCH:
+            self._resync(instrument, FeedState.GAPPED, recv_ns)
             return
+        venue_seq = self._top.venue_seq
+        if venue_seq < instrument.top_seq:
+            return  # a newer top was published already
+        instrument.top_seq = venue_seq
+        instrument.apart_ns = 0
+        if not instrument.ahead_ns and venue_seq > book.last_seq:
+            instrument.ahead_ns = recv_ns
+        if instrument.state is FeedState.STALE:
+            self._judge(instrument, recv_ns, has_top=True)
         self._top.feed_state = int(instrument.state)
         self._top_cell[:] = self._record
         self._tops.write(instrument_id)
@@ -169,26 +187,35 @@ class Feed:
 
     def _on_depth(self, recv_ns: int) -> None:
         decoder = self._decoder
-        instrument_id = decoder.instrument_id
-        instrument = self._instruments[instrument_id]
-        instrument.recv_ns = recv_ns
+        instrument = self._instruments[decoder.instrument_id]
+        instrument.recv_ns = instrument.depth_ns = recv_ns
+        instrument.ahead_ns = 0
         book = instrument.book
         event = book.on_depth(decoder)
         if event == BookEvent.APPLIED:
-            if book.is_crossed:
-                self._page.count(counters.CROSSED.id)
-                self._resync(instrument_id, instrument, FeedState.GAPPED, recv_ns)
+            if book.is_crossed or book.is_contradicted:
+                self._page.count(counters.CROSSED.id, book.is_crossed)
+                self._resync(instrument, FeedState.GAPPED, recv_ns)
                 return
             self._publish_depth()
-            self._publish_book(instrument_id, instrument)
-            if book.is_live and instrument.state is not FeedState.LIVE:
-                self._go_live(instrument_id, instrument, recv_ns)
+            self._publish_book(instrument)
+            if instrument.state is not FeedState.LIVE:
+                self._judge(instrument, recv_ns)
         elif event == BookEvent.GAP:
             self._page.count(counters.GAPS.id)
-            self._set_state(instrument_id, instrument, FeedState.GAPPED, recv_ns)
-            self._fetch_snapshot(instrument_id, instrument)
+            instrument.unsynced_state = FeedState.GAPPED
+            self._judge(instrument, recv_ns)
+            self._fetch_snapshot(instrument)
         elif event == BookEvent.NEED_SNAPSHOT:
-            self._fetch_snapshot(instrument_id, instrument)
+            self._fetch_snapshot(instrument)
+
+    def _on_contract(self, frame: memoryview, recv_ns: int) -> None:
+        """A symbol's status is known at once; what else changed is in exchangeInfo."""
+        change = parse_contract_change(frame)
+        if change is not None:
+            self._on_rows_changed(self._table.on_contract_change(change, recv_ns), recv_ns)
+            if self._decoder.instrument_id and self._keeper is not None:
+                self._keeper.hint()
 
     def _put(self, recv_ns: int) -> None:
         self._market.put()
@@ -205,10 +232,10 @@ class Feed:
                 depth.put()
         depth.publish()
 
-    def _publish_book(self, instrument_id: int, instrument: _Instrument) -> None:
+    def _publish_book(self, instrument: FeedInstrument) -> None:
         instrument.book.fill_book(self._book_cell)
         self._book_cell.feed_state = int(instrument.state)
-        self._books.write(instrument_id)
+        self._books.write(instrument.instrument_id)
 
     def _on_batch_end(self) -> None:
         """All frames of one read are in: publish them together and run the tick through."""
@@ -222,28 +249,39 @@ class Feed:
 
     # -- quality of the data --------------------------------------------------------------------
 
-    def _set_state(
-        self, instrument_id: int, instrument: _Instrument, state: FeedState, now_ns: int
-    ) -> None:
-        if instrument.state == state:
+    def _judge(self, instrument: FeedInstrument, now_ns: int, *, has_top: bool = False) -> None:
+        """Publish how far the data may be trusted, when that has changed.
+
+        ``has_top``: the newest top is about to be published; else the book has to provide it, as
+        no ticker comes for what changed while nobody could hear it.
+        """
+        before, state = instrument.state, instrument.judge(now_ns, self._stale_ns)
+        if state is before:
             return
         instrument.state = state
-        self._publish_status(instrument_id, state, now_ns)
-
-    def _publish_status(self, instrument_id: int, state: FeedState, now_ns: int) -> None:
-        """Announce a change of quality, and mark the latest values with it."""
-        status, book = self._status, self._instruments[instrument_id].book
+        if state is FeedState.STALE:
+            self._page.count(counters.STALE.id)
+        elif state is FeedState.LIVE and before in (FeedState.SYNCING, FeedState.GAPPED):
+            self._page.count(counters.RESYNCS.id)
         decoded = bytes(self._record)  # the buffer may hold a frame that is still to be published
+        self._publish_status(instrument, now_ns)
+        if state is FeedState.LIVE and not has_top:
+            self._publish_top_of(instrument)
+        self._record[:] = decoded
+
+    def _publish_status(self, instrument: FeedInstrument, now_ns: int) -> None:
+        """Announce a change of quality, and mark the latest values with it."""
+        status, book, state = self._status, instrument.book, instrument.state
+        instrument_id = instrument.instrument_id
         status.clear()
         status.kind, status.mode = int(Kind.FEED_STATUS), int(Mode.LIVE)
         status.flags = int(Flag.LAST)
         status.instrument_id, status.feed_state = instrument_id, int(state)
         status.recv_ns = status.origin_ns = now_ns
         status.gaps = book.gaps
-        if state == FeedState.GAPPED:
+        if state is FeedState.GAPPED:
             status.expected_seq, status.received_seq = book.expected_seq, book.received_seq
         self._market.put()
-        self._record[:] = decoded
         self._staged += 1
         if self._tops.read(instrument_id):
             self._top_view.feed_state = int(state)
@@ -251,26 +289,35 @@ class Feed:
         if self._books.read(instrument_id):
             self._book_cell.feed_state = int(state)
             self._books.write(instrument_id)
-        live = sum(i.state == FeedState.LIVE for i in self._instruments.values())
-        self._page.set_gauge(counters.LIVE_INSTRUMENTS.id, live)
-        if live == len(self._instruments) and self._page.state != RoleState.STOPPING:
+        states = [other.state for other in self._instruments.values()]
+        self._page.set_gauge(counters.LIVE_INSTRUMENTS.id, states.count(FeedState.LIVE))
+        if self._page.state == RoleState.RECOVERING and all(
+            state in (FeedState.LIVE, FeedState.HALTED) for state in states
+        ):
             self._page.state = int(RoleState.READY)
 
-    def _go_live(self, instrument_id: int, instrument: _Instrument, now_ns: int) -> None:
-        if instrument.state is not FeedState.STALE:
-            self._page.count(counters.RESYNCS.id)
-        self._set_state(instrument_id, instrument, FeedState.LIVE, now_ns)
-
-    def _restore(self, instrument_id: int, instrument: _Instrument, now_ns: int) -> None:
-        """Data came again after silence: live if the book never lost its chain."""
-        state = FeedState.LIVE if instrument.book.is_live else FeedState.SYNCING
-        self._set_state(instrument_id, instrument, state, now_ns)
+    def _publish_top_of(self, instrument: FeedInstrument) -> None:
+        """The book's best levels as the newest top, unless the ticker is further."""
+        book = instrument.book
+        if book.last_seq <= instrument.top_seq:
+            return
+        instrument.top_seq = book.last_seq
+        book.fill_top(self._record)
+        self._top_cell[:] = self._record
+        self._tops.write(instrument.instrument_id)
+        self._market.put()
+        self._staged += 1
 
     def _resync(
-        self, instrument_id: int, instrument: _Instrument, state: FeedState, now_ns: int
+        self,
+        instrument: FeedInstrument,
+        state: FeedState,
+        now_ns: int,
+        *,
+        is_new_connection: bool = False,
     ) -> None:
-        instrument.book.on_reset()
-        self._set_state(instrument_id, instrument, state, now_ns)
+        instrument.restart(state, is_new_connection=is_new_connection)
+        self._judge(instrument, now_ns)
 
     def _on_public_state(self, state: SessionState, detail: str) -> None:
         """A new connection is a new chain of depth numbers: every book starts over."""
@@ -282,63 +329,61 @@ class Feed:
             self._page.count(counters.RECONNECTS.id)
         if state in (SessionState.OPEN, SessionState.DOWN, SessionState.ROTATED):
             now_ns = time.monotonic_ns()
-            for instrument_id, instrument in self._instruments.items():
-                self._resync(instrument_id, instrument, FeedState.SYNCING, now_ns)
+            for instrument in self._instruments.values():
+                self._resync(instrument, FeedState.SYNCING, now_ns, is_new_connection=True)
             self._on_batch_end()
 
     def _on_market_state(self, state: SessionState, detail: str) -> None:
-        if state == SessionState.DOWN:
+        """What the stream told of contracts is old once it was interrupted."""
+        if state is SessionState.DOWN:
             self._page.count(counters.RECONNECTS.id)
+        if state in (SessionState.OPEN, SessionState.ROTATED):
+            self._table.forget_told()
+            if self._keeper is not None:
+                self._keeper.hint()
+
+    # -- instrument table -----------------------------------------------------------------------
+
+    def _on_exchange_info(self, body: bytes) -> None:
+        """The venue's rules as they are now; a body that is none changes nothing."""
+        now_ns = time.monotonic_ns()
+        try:
+            changed = self._table.on_exchange_info(body, now_ns)
+        except VenueError:
+            self._page.count(counters.GARBAGE.id)
+            return
+        if changed:
+            self._on_rows_changed(changed, now_ns)
+            self._on_batch_end()
+
+    def _on_rows_changed(self, changed: Iterable[int], now_ns: int) -> None:
+        for instrument_id in changed:
+            instrument = self._instruments[instrument_id]
+            instrument.is_trading = self._table.is_trading(instrument_id)
+            self._judge(instrument, now_ns)
 
     # -- snapshots ------------------------------------------------------------------------------
 
-    def _fetch_snapshot(self, instrument_id: int, instrument: _Instrument) -> None:
-        if instrument.is_fetching or self._stopping:
-            return
-        instrument.is_fetching = True
-        assert self._loop is not None
-        task = self._loop.create_task(self._snapshot(instrument_id, instrument))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _fetch_snapshot(self, instrument: FeedInstrument) -> None:
+        assert self._snapshots is not None
+        self._snapshots.fetch(instrument)
 
-    async def _snapshot(self, instrument_id: int, instrument: _Instrument) -> None:
-        """Fetch until a snapshot is newer than the stream's beginning; frames wait meanwhile.
-
-        A snapshot that is newer than every frame waits in the book for the next ones.
-        """
-        assert self._rest is not None
-        apply = self._guard(self._on_snapshot)
-        try:
-            is_wanted = True
-            while is_wanted and not self._stopping:
-                async with self._snapshot_slots:
-                    try:
-                        body = await self._rest.depth(instrument.symbol, 1000)
-                    except HftError:
-                        body = b""
-                if body:
-                    apply(instrument_id, instrument, body)
-                is_wanted = not body or self._is_snapshot_stale
-                if is_wanted:
-                    await asyncio.sleep(SNAPSHOT_RETRY_S)
-        finally:
-            instrument.is_fetching = False
-
-    def _on_snapshot(self, instrument_id: int, instrument: _Instrument, body: bytes) -> None:
-        if not self._decoder.decode_snapshot(body, instrument_id, time.monotonic_ns()):
+    def _on_snapshot(self, instrument: FeedInstrument, body: bytes) -> None:
+        now_ns = time.monotonic_ns()
+        if not self._decoder.decode_snapshot(body, instrument.instrument_id, now_ns):
             self._page.count(counters.GARBAGE.id)
             return
-        event = instrument.book.on_snapshot(self._decoder)
-        self._is_snapshot_stale = event == BookEvent.STALE_SNAPSHOT
+        event = instrument.snapshot_event = instrument.book.on_snapshot(self._decoder)
+        instrument.waiting_ns = now_ns if event == BookEvent.WAITING else 0
         if event == BookEvent.APPLIED:
-            self._publish_book(instrument_id, instrument)
-            self._go_live(instrument_id, instrument, time.monotonic_ns())
+            self._publish_book(instrument)
+            self._judge(instrument, now_ns)
             self._on_batch_end()
 
     # -- cycle ----------------------------------------------------------------------------------
 
     def do_work(self, now_ns: int) -> int:
-        """Staleness by the clock: a silent feed calls nobody."""
+        """Silence is judged by the clock: a silent feed calls nobody."""
         if now_ns - self._checked_ns < STALE_CHECK_NS:
             return 0
         self._checked_ns = now_ns
@@ -346,22 +391,36 @@ class Feed:
         books = [instrument.book for instrument in self._instruments.values()]
         self._count(counters.BOOK_CHECKS, sum(book.comparisons for book in books))
         self._count(counters.BOOK_MISMATCHES, sum(book.mismatches for book in books))
-        stale_ns = self._config.stale_ms * NS_PER_MS
-        for instrument_id, instrument in self._instruments.items():
-            if instrument.state == FeedState.LIVE and now_ns - instrument.recv_ns > stale_ns:
-                self._page.count(counters.STALE.id)
-                self._set_state(instrument_id, instrument, FeedState.STALE, now_ns)
-            elif instrument.book.is_thin and now_ns - instrument.refreshed_ns > REFRESH_NS:
-                # The price has left what the snapshot showed: a new one, beside the living book.
-                instrument.refreshed_ns = now_ns
-                instrument.book.begin_refresh()
-                self._fetch_snapshot(instrument_id, instrument)
+        for instrument in self._instruments.values():
+            self._check(instrument, now_ns)
         if self._staged:
             self._market.publish()
             self._page.count(counters.RECORDS.id, self._staged)
             self._staged = 0
             return 1
         return 0
+
+    def _check(self, instrument: FeedInstrument, now_ns: int) -> None:
+        """What no frame tells: silence, a stream that is missing, a snapshot nobody reaches."""
+        book = instrument.book
+        if book.is_live:
+            if self._tops.read(instrument.instrument_id):
+                instrument.note_apart(self._top_view.bid_e8, self._top_view.ask_e8, now_ns)
+            if book.is_thin and now_ns - instrument.refreshed_ns > REFRESH_NS:
+                # The price has left what the snapshot showed: a new one, beside the living book.
+                instrument.refreshed_ns = now_ns
+                book.begin_refresh()
+                self._fetch_snapshot(instrument)
+        elif instrument.is_out_of_reach(SNAPSHOT_WAIT_NS):
+            instrument.waiting_ns = 0
+            self._fetch_snapshot(instrument)
+        self._judge(instrument, now_ns)
+        missing = instrument.silent_stream(now_ns, self._stale_ns)
+        if missing and now_ns - self._reconnected_ns > RECONNECT_NS:
+            self._reconnected_ns = now_ns
+            for session in self._sessions:
+                if session.route == "public":
+                    session.reconnect(f"{missing} of {instrument.symbol} is missing")
 
     def _count(self, spec: counters.CounterSpec, total: int) -> None:
         """Bring a counter of the page up to what this life has counted elsewhere."""
@@ -374,11 +433,10 @@ class Feed:
 
     def on_close(self) -> None:
         """Close the sockets."""
-        self._stopping = True
         for session in self._sessions:
             session.stop()
-        for task in self._tasks:
-            task.cancel()
+        if self._tasks is not None:
+            self._tasks.cancel()
         if self._rest is not None and self._loop is not None:
             with contextlib.suppress(HftError, RuntimeError, OSError):  # the process ends anyway
                 self._loop.run_until_complete(self._rest.close())

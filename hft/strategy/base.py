@@ -25,7 +25,9 @@ memory that is reused: valid only during the call.
 Callbacks that a plug-in may have besides, each called with ``(now_ns, record, position_e8,
 targets)``: ``on_trade`` (``Trade``), ``on_mark`` (``MarkPrice``), ``on_feed_status``
 (``FeedStatus``), ``on_execution`` (``Execution``: what happened to its orders), ``on_refusal``
-(``Decision``: what risk refused). ``quote_rules`` (``QuoteRules``) says how hard its quotes cling.
+(``Decision``: what risk refused), ``on_instrument`` (``InstrumentView``: the venue changed tick,
+step, ranges or status; it may be kept). ``quote_rules`` (``QuoteRules``) says how hard its quotes
+cling.
 """
 
 from __future__ import annotations
@@ -66,6 +68,7 @@ OPTIONAL_CALLBACKS: Final = (
     "on_feed_status",
     "on_execution",
     "on_refusal",
+    "on_instrument",
 )
 
 

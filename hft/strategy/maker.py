@@ -55,9 +55,8 @@ class Maker:
     Parameters = MakerParameters
 
     def __init__(self, parameters: MakerParameters, instrument: InstrumentRules) -> None:
-        self._instrument = instrument
-        self._tick_e8 = instrument.tick_e8
-        self._inside_e8 = parameters.inside_ticks * instrument.tick_e8
+        self._inside_ticks = parameters.inside_ticks
+        self._obey(instrument)
         self._quote_notional_e8 = parse_e8(parameters.quote_notional)
         self._position_notional_max_e8 = parse_e8(parameters.position_notional_max)
         self._half_spread_bps_e8 = parse_e8(parameters.half_spread_bps)
@@ -75,8 +74,18 @@ class Maker:
                 remedy="One quote has to fit into the greatest position.",
             )
         self._recv_ns = 0
-        self._qty_e8 = 0
-        self._qty_price_e8 = 0
+
+    def _obey(self, instrument: InstrumentRules) -> None:
+        self._instrument = instrument
+        self._tick_e8 = instrument.tick_e8
+        self._inside_e8 = self._inside_ticks * instrument.tick_e8
+        self._qty_e8 = self._qty_price_e8 = 0
+
+    def on_instrument(
+        self, _now_ns: int, instrument: InstrumentRules, _position_e8: int, _targets: QuoteTargets
+    ) -> None:
+        """Prices and sizes are worked out by the new rules."""
+        self._obey(instrument)
 
     def on_top_of_book(
         self, now_ns: int, top: TopOfBook, position_e8: int, targets: QuoteTargets

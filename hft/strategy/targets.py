@@ -146,6 +146,12 @@ class QuoteTargets:
 
     # -- what is wanted -------------------------------------------------------------------------
 
+    def set_instrument(self, instrument: InstrumentRules) -> None:
+        """The venue changed its rules: what is wanted is rounded anew, what rests may stay."""
+        self._instrument = instrument
+        for quote in (self._buy, self._sell):
+            self.set(quote.side, quote.wanted_price_e8, quote.wanted_qty_e8)
+
     def set(self, side: Side, price_e8: int, qty_e8: int) -> None:
         """Want ``qty_e8`` open at ``price_e8``; quantity 0: nothing.
 
@@ -363,8 +369,11 @@ class QuoteTargets:
         self._sell.clear()
         self._strays.clear()
 
-    def adopt(self, row: OrderRow) -> None:
-        """Take over an open order; a second one on a side is cancelled."""
+    def adopt(self, row: OrderRow, now_ns: int) -> None:
+        """Take over an open order; a second one on a side is cancelled.
+
+        An answer that is due counts as waited for from ``now_ns`` on: only execution can get it.
+        """
         state = row.order_state
         if not 0 < state < _FIRST_TERMINAL:
             return
@@ -379,7 +388,7 @@ class QuoteTargets:
         quote.leaves_qty_e8 = max(0, row.qty_e8 - row.cum_qty_e8)
         quote.executions_seq = row.executions_seq
         quote.pending = row.pending
-        quote.offered_ns = row.request_ns
+        quote.offered_ns = now_ns
         quote.is_unresolved = state == _UNRESOLVED
 
     def is_overdue(self, now_ns: int) -> bool:
@@ -391,6 +400,10 @@ class QuoteTargets:
         )
 
     # -- reading --------------------------------------------------------------------------------
+
+    def holds(self, order_id: int) -> bool:
+        """True for the order that rests, or is on its way, on one of the sides."""
+        return self._quote_of(order_id) is not None
 
     def wanted(self, side: Side) -> tuple[int, int]:
         """Price and open quantity that are wanted, rounded; (0, 0): nothing."""

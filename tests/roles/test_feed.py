@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from hft import counters
+from hft.core.book import BookEvent
 from hft.core.generated.views import Book, FeedStatus, Header, MarkPrice, TopOfBook
 from hft.counters import RoleState
 from hft.records import FeedState, Kind
@@ -83,7 +84,7 @@ class Line:
         self.context = house.context("feed")
         self.feed = Feed(self.context)
         self.asked: list[int] = []
-        self.feed._fetch_snapshot = lambda number, _instrument: self.asked.append(number)  # type: ignore[method-assign]
+        self.feed._fetch_snapshot = lambda one: self.asked.append(one.instrument_id)  # type: ignore[method-assign]
         self.feed.on_start(time.monotonic_ns())
         self.feed._on_public_state(SessionState.OPEN, "")
 
@@ -94,7 +95,7 @@ class Line:
         self.feed._on_batch_end()
 
     def answer(self, body: bytes) -> None:
-        self.feed._on_snapshot(BTC, self.feed._instruments[BTC], body)
+        self.feed._on_snapshot(self.feed._instruments[BTC], body)
 
     def sync(self) -> None:
         self.read(depth(8, 12, 7), depth(13, 15, 12))
@@ -127,7 +128,7 @@ def test_feed_is_ready_when_every_instrument_is_live(line):
     assert line.context.page.state == RoleState.RECOVERING
     eth = line.feed._instruments[ETH]
     line.read(depth(8, 12, 7, symbol="ETHUSDT"))
-    line.feed._on_snapshot(ETH, eth, snapshot(12))
+    line.feed._on_snapshot(eth, snapshot(12))
     assert line.context.page.state == RoleState.READY
 
 
@@ -207,3 +208,79 @@ def test_garbage_is_counted_and_changes_nothing(line, watcher):
     )
     assert watcher.records() == []
     assert line.context.page.counter(counters.GARBAGE.id) == 1
+
+
+def contract(status: str, symbol: str = "BTCUSDT") -> bytes:
+    data = {"e": "contractInfo", "E": 1, "s": symbol, "cs": status, "st": 1}
+    return orjson.dumps({"stream": "!contractInfo", "data": data})
+
+
+def test_halt_is_announced_with_the_event_and_ends_with_the_next_one(line, watcher):
+    line.sync()
+    line.read(top(15))
+    watcher.states()
+    line.read(contract("TRADING_HALT"))
+    assert watcher.states() == [FeedState.HALTED]
+    assert watcher.top().feed_state == watcher.book().feed_state == FeedState.HALTED
+    line.read(top(16), depth(16, 16, 15))
+    assert watcher.states() == [], "what still comes does not make it live"
+    assert watcher.top().feed_state == FeedState.HALTED
+    line.read(contract("TRADING"))
+    assert watcher.states() == [FeedState.LIVE]
+
+
+def test_role_that_starts_during_a_halt_knows_and_is_ready_without_the_halted(line, house, watcher):
+    line.read(contract("TRADING_HALT", "ETHUSDT"))
+    house.end(line.context)
+    successor = Line(house)
+    assert successor.feed._instruments[ETH].state is FeedState.HALTED
+    successor.sync()
+    assert successor.context.page.state == RoleState.READY
+
+
+def test_top_is_taken_from_the_book_when_no_ticker_tells_it(line, watcher):
+    line.read(top(5, bid="90.0", ask="90.1"))
+    line.sync()
+    newest = watcher.top()
+    assert (newest.bid_e8, newest.venue_seq, newest.is_book) == (100 * E8, 15, 1)
+    assert newest.feed_state == FeedState.LIVE
+
+
+def test_ticker_that_is_older_than_the_published_top_is_dropped(line, watcher):
+    line.sync()
+    watcher.records()
+    line.read(top(14, bid="90.0", ask="90.1"))
+    assert watcher.records() == []
+    assert watcher.top().bid_e8 == 100 * E8
+
+
+def test_crossed_ticker_is_never_believed(line, watcher):
+    line.sync()
+    line.read(top(16, bid="100.2", ask="100.1"))
+    assert watcher.states()[-1] is FeedState.GAPPED
+    assert watcher.top().bid_e8 == 100 * E8
+
+
+def test_depth_event_that_contradicts_the_ticker_counts_without_waiting_for_another(line, watcher):
+    line.sync()
+    line.read(top(17, bid="99.0", ask="99.5"))
+    line.read(depth(16, 17, 15))
+    assert watcher.states()[-1] is FeedState.GAPPED
+
+
+def test_snapshot_that_the_frames_never_reach_is_replaced(line):
+    line.read(depth(8, 12, 7))
+    line.answer(snapshot(9_999))
+    line.asked.clear()
+    instrument = line.feed._instruments[BTC]
+    instrument.depth_ns = instrument.waiting_ns + 3_000 * NS_PER_MS
+    line.feed.do_work(time.monotonic_ns() + 100 * NS_PER_MS)
+    assert line.asked == [BTC]
+
+
+def test_garbage_for_a_snapshot_is_asked_for_again(line):
+    instrument = line.feed._instruments[BTC]
+    line.read(depth(8, 12, 7))
+    instrument.snapshot_event = BookEvent.STALE_SNAPSHOT
+    line.answer(b'{"code":-1000}')
+    assert instrument.snapshot_event == BookEvent.STALE_SNAPSHOT

@@ -136,3 +136,17 @@ def test_a_market_that_cannot_be_is_not_quoted_on(bid: str, ask: str) -> None:
 def test_a_quote_greater_than_the_greatest_position_is_refused() -> None:
     with pytest.raises(StrategyLoadError, match="2000"):
         Maker(MakerParameters(quote_notional="2000", position_notional_max="100"), BTCUSDT)
+
+
+def test_new_rules_of_the_venue_are_obeyed_from_then_on():
+    maker = Maker(msgspec.convert(BASE, MakerParameters), BTCUSDT)
+    targets = QuoteTargets(BTCUSDT, maker.quote_rules)
+    maker.on_top_of_book(0, make_top("100000.0", "100000.1"), 0, targets)
+    coarse = msgspec.structs.replace(BTCUSDT, tick_e8=10 * E8, step_e8=E8 // 200, version=2)
+    targets.set_instrument(coarse)
+    maker.on_instrument(0, coarse, 0, targets)
+    maker.on_top_of_book(0, make_top("100000.0", "100010.0"), 0, targets)
+    for side in (Side.BUY, Side.SELL):
+        price_e8, qty_e8 = targets.wanted(side)
+        assert price_e8 % coarse.tick_e8 == 0
+        assert qty_e8 == E8 // 200

@@ -310,9 +310,9 @@ def row(order_id: int, side: Side = Side.BUY, seq: int = 0, cum: float = 0.25) -
 def test_open_orders_are_adopted_and_a_second_one_of_a_side_is_cancelled() -> None:
     targets = make_targets()
     want(targets, Side.BUY, 100, 1)
-    targets.adopt(row(7))
-    targets.adopt(row(8))
-    targets.adopt(row(9, Side.SELL))
+    targets.adopt(row(7), 0)
+    targets.adopt(row(8), 0)
+    targets.adopt(row(9, Side.SELL), 0)
     assert targets.resting(Side.BUY) == (100 * E8, 75 * E8 // 100)
     changes = targets.changes(0)
     assert [(c.action, c.order_id) for c in changes] == [(Action.CANCEL, 8), (Action.CANCEL, 9)]
@@ -320,7 +320,7 @@ def test_open_orders_are_adopted_and_a_second_one_of_a_side_is_cancelled() -> No
 
 def test_reports_that_a_row_already_includes_are_skipped() -> None:
     targets = make_targets()
-    targets.adopt(row(7, seq=20))
+    targets.adopt(row(7, seq=20), 0)
     tell(targets, 7, ExecKind.ACK, OrderState.WORKING, price=100, leaves=1, seq=19)
     assert targets.resting(Side.BUY) == (100 * E8, 75 * E8 // 100)
     tell(targets, 7, ExecKind.FILL, OrderState.WORKING, cum=0.5, leaves=0.5, seq=21)
@@ -441,7 +441,7 @@ class TargetsAgainstVenue(RuleBasedStateMachine):
         for order in self.table:
             view = OrderRow()
             order.fill_row(view)
-            self.targets.adopt(view)
+            self.targets.adopt(view, self.now_ns)
 
     @invariant()
     def one_order_a_side_and_one_question_an_order(self) -> None:
@@ -470,3 +470,14 @@ TargetsAgainstVenue.TestCase.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None
 )
 TestTargetsAgainstVenue = TargetsAgainstVenue.TestCase
+
+
+def test_adopted_order_gets_its_time_to_be_answered() -> None:
+    """Else an answer that is long due would have everything adopted anew at every look."""
+    targets = make_targets()
+    view = row(7)
+    view.pending, view.request_ns = Action.CANCEL, 1
+    now_ns = 10**12
+    targets.adopt(view, now_ns)
+    assert not targets.is_overdue(now_ns + targets.rules.overdue_ns)
+    assert targets.is_overdue(now_ns + targets.rules.overdue_ns + 1)

@@ -66,6 +66,22 @@ def test_it_is_up_when_every_stream_has_delivered(run, venue, states, wait):
     assert json.loads(frames[0])["stream"] == STREAMS[0]
 
 
+def test_quiet_stream_is_asked_for_and_not_waited_for(run, venue, states, wait):
+    frames: list[bytes] = []
+
+    async def main() -> None:
+        async with venue.serving():
+            session = make(venue, states, frames, quiet=("rpi@depth5",))
+            session.start(asyncio.get_running_loop())
+            await wait(lambda: venue.peers != [])
+            venue.peers[0].data(*STREAMS)
+            await wait(lambda: states.names == ["OPEN", "UP"])
+            assert venue.peers[0].path.endswith("/rpi@depth5")
+            await stop(session)
+
+    run(main())
+
+
 def test_frames_of_one_read_share_a_receive_time_and_end_in_one_batch(run, venue, states, wait):
     seen: list[int] = []
     batches: list[int] = []

@@ -20,6 +20,10 @@ from hft.units import E8
 from hft.venues.binance_usdm.reports import malformed
 from hft.venues.binance_usdm.wire import exact_e8, rounded_e8
 
+EXCHANGE_INFO_PATH: Final = "/fapi/v1/exchangeInfo"
+CONTRACT_STREAM: Final = "!contractInfo"
+"""Tells of every symbol's listing, halt and end (route ``/market``); silent while none happens."""
+
 PERPETUAL_DELIVERY_MS: Final = 4_100_000_000_000
 """A delivery date beyond this is the constant that stands for "never"."""
 
@@ -78,6 +82,11 @@ class SymbolInfo(msgspec.Struct, frozen=True, kw_only=True):
     unknown_filters: tuple[str, ...]
 
     @property
+    def has_steps(self) -> bool:
+        """Prices and quantities can be rounded: without that nothing can be ordered."""
+        return self.tick_e8 > 0 and self.step_e8 > 0
+
+    @property
     def is_perpetual(self) -> bool:
         """No delivery is announced."""
         return self.delivery_ms > PERPETUAL_DELIVERY_MS
@@ -113,6 +122,23 @@ class ExchangeInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     limits: RateLimits
     symbols: dict[str, SymbolInfo]
+
+
+class ContractChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A ``contractInfo`` event: something of a symbol has changed, possibly its status."""
+
+    symbol: str
+    status: InstrumentStatus
+
+
+class _WireContract(msgspec.Struct):
+    s: str
+    cs: str = ""
+    st: int = 1
+
+
+class _WireContractFrame(msgspec.Struct):
+    data: _WireContract
 
 
 class _WireFilter(msgspec.Struct, rename="camel", gc=False):
@@ -171,6 +197,9 @@ class _WireFilterName(msgspec.Struct, rename="camel"):
 
 _INFO: Final = msgspec.json.Decoder(_WireInfo)
 _SYMBOL: Final = msgspec.json.Decoder(_WireSymbol)
+_CONTRACT: Final = msgspec.json.Decoder(_WireContractFrame)
+_USD_MARGINED: Final = 1
+"""``st`` of contractInfo: coin-margined contracts arrive on the same stream."""
 _SYMBOL_NAME: Final = msgspec.json.Decoder(_WireSymbolName)
 _FILTER: Final = msgspec.json.Decoder(_WireFilter)
 _FILTER_NAME: Final = msgspec.json.Decoder(_WireFilterName)
@@ -208,6 +237,46 @@ def parse_exchange_info(body: bytes, symbols: Sequence[str] | None = None) -> Ex
     except (msgspec.DecodeError, PrecisionError) as error:
         raise malformed(body, error) from None
     return ExchangeInfo(limits=_limits(wire.rate_limits), symbols=parsed)
+
+
+def parse_symbols(body: bytes, symbols: Sequence[str]) -> dict[str, SymbolInfo | None]:
+    """Those of the named symbols that the venue lists; None: what it says cannot be used.
+
+    For a refresh, where a symbol that has gone or makes no sense must not hide the others.
+
+    Raises:
+        VenueError: the body is not an exchangeInfo.
+    """
+    found: dict[str, SymbolInfo | None] = {}
+    wanted = frozenset(symbols)
+    try:
+        for row in _INFO.decode(body).symbols:
+            symbol = _SYMBOL_NAME.decode(row).symbol
+            if symbol in wanted:
+                found[symbol] = _usable_symbol(row)
+    except msgspec.DecodeError as error:
+        raise malformed(body, error) from None
+    return found
+
+
+def _usable_symbol(row: msgspec.Raw) -> SymbolInfo | None:
+    try:
+        info = _symbol_info(_SYMBOL.decode(row))
+    except (msgspec.DecodeError, PrecisionError):
+        return None
+    return info if info.has_steps else None
+
+
+def parse_contract_change(frame: bytes | memoryview) -> ContractChange | None:
+    """A frame of ``!contractInfo`` in its envelope; None: not of a contract of this venue."""
+    try:
+        wire = _CONTRACT.decode(frame).data
+    except msgspec.DecodeError:
+        return None
+    if wire.st != _USD_MARGINED:
+        return None
+    status = STATUSES.get(wire.cs, InstrumentStatus.UNKNOWN)
+    return ContractChange(symbol=wire.s, status=status)
 
 
 def _unknown_symbols(unknown: list[str], known: list[str]) -> UsageError:

@@ -22,7 +22,13 @@ from hft.venues.binance_usdm.endpoints import (
     Route,
     check_routes,
 )
-from hft.venues.binance_usdm.link import Connection, OnState, Session, SessionState
+from hft.venues.binance_usdm.link import (
+    Connection,
+    OnState,
+    Session,
+    SessionState,
+    ignore_refusal,
+)
 
 __all__ = ["MarketSession", "SessionState"]
 
@@ -131,6 +137,9 @@ class _MarketConnection(Connection):
 class MarketSession(Session):
     """Market streams of one route.
 
+    ``quiet`` names further streams that have nothing to tell most of the time: no deadline and no
+    watchdog counts on them.
+
     ``on_frame(payload, recv_ns)`` gets every data frame in its combined envelope
     ``{"stream": …, "data": …}``; the memoryview is valid only during the call. ``recv_ns`` is the
     monotonic time at which the read that brought it was handed over. ``on_batch_end()`` follows
@@ -149,15 +158,24 @@ class MarketSession(Session):
         silence_s: float,
         rotate_s: float,
         on_batch_end: Callable[[], None] | None = None,
+        quiet: Sequence[str] = (),
         random_share: Callable[[], float] = random.random,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        may_connect: Callable[[], float] = lambda: 0.0,
+        on_refused: Callable[[int, float], None] = ignore_refusal,
     ) -> None:
-        check_routes(route, streams)
+        check_routes(route, (*streams, *quiet))
         super().__init__(
-            on_state=on_state, rotate_s=rotate_s, random_share=random_share, proof_s=first_data_s
+            on_state=on_state,
+            rotate_s=rotate_s,
+            random_share=random_share,
+            proof_s=first_data_s,
+            may_connect=may_connect,
+            on_refused=on_refused,
         )
         self.route: Final = route
         self.streams: Final = tuple(dict.fromkeys(streams))
+        self._names: Final = tuple(dict.fromkeys((*streams, *quiet)))
         self._endpoints = endpoints
         self._on_frame = on_frame
         self._on_batch_end = on_batch_end or _nothing
@@ -179,7 +197,7 @@ class MarketSession(Session):
         super().stop()
 
     def _url(self) -> str:
-        names = self.streams if len(self.streams) <= URL_STREAMS_MAX else ()
+        names = self._names if len(self._names) <= URL_STREAMS_MAX else ()
         return self._endpoints.combined_url(self.route, names)
 
     def _make_connection(self, *, is_candidate: bool) -> Connection:
@@ -194,9 +212,9 @@ class MarketSession(Session):
     def _on_open(self, connection: Connection) -> None:
         assert isinstance(connection, _MarketConnection)
         assert self._loop is not None
-        if len(self.streams) > URL_STREAMS_MAX:
-            connection.acks_due = -(-len(self.streams) // SUBSCRIBE_STREAMS_MAX)
-            self._subscribe(connection, list(self.streams))
+        if len(self._names) > URL_STREAMS_MAX:
+            connection.acks_due = -(-len(self._names) // SUBSCRIBE_STREAMS_MAX)
+            self._subscribe(connection, list(self._names))
         connection.ready.add_done_callback(lambda _: self._on_proof(connection))
         self._loop.call_later(self._first_data_s, self._on_deadline, connection)
         self._watch(connection, connection.frames, WATCH_TICKS)
