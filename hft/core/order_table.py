@@ -11,12 +11,14 @@ from hft.records import OrderState
 
 CLOSED_MAX: Final = 4_096
 """Closed orders that are remembered for late events."""
+FOREIGN_MAX: Final = 256
+"""Rows that orders of others may take: a flood of them must not refuse our own."""
 
 
 class OrderTable:
     """The orders that are not closed, in a bounded number of rows, and a memory of closed ones."""
 
-    __slots__ = ("_by_id", "_by_venue", "_closed", "_free", "_rows", "trades")
+    __slots__ = ("_by_id", "_by_venue", "_closed", "_foreign_rows", "_free", "_rows", "trades")
 
     def __init__(self, rows_max: int) -> None:
         assert rows_max > 0
@@ -25,11 +27,12 @@ class OrderTable:
         self._by_id: dict[int, Order] = {}
         self._by_venue: dict[tuple[int, int], Order] = {}
         self._closed: dict[int, Order] = {}
+        self._foreign_rows = 0
         self.trades = TradeMemory()
 
     def add(self, order: Order) -> int:
-        """Give the order a row; returns its index, or -1: the table is full."""
-        if not self._free:
+        """Give the order a row; returns its index, or -1: the table is full for such orders."""
+        if not self._free or (not order.is_ours and self._foreign_rows >= FOREIGN_MAX):
             return -1
         row = self._free.pop()
         self._enter(order, row)
@@ -45,6 +48,8 @@ class OrderTable:
         assert self._rows[row] is None
         self._rows[row] = order
         self._by_id[order.order_id] = order
+        self._closed.pop(order.order_id, None)
+        self._foreign_rows += not order.is_ours
         order.row = row
         order.trades = self.trades
         self.bind(order)
@@ -62,13 +67,21 @@ class OrderTable:
         row = order.row
         self._rows[row] = None
         self._free.append(row)
+        self._foreign_rows -= not order.is_ours
         order.row = -1
+        self.remember(order)
+        return row
+
+    def remember(self, order: Order) -> None:
+        """Note an order without a row: closed, for events of it that come late."""
         closed = self._closed
-        closed[order_id] = order
+        closed[order.order_id] = order
+        self.bind(order)
         if len(closed) > CLOSED_MAX:
             oldest = closed.pop(next(iter(closed)))
-            self._by_venue.pop((oldest.instrument_id, oldest.venue_order_id), None)
-        return row
+            key = (oldest.instrument_id, oldest.venue_order_id)
+            if self._by_venue.get(key) is oldest:
+                del self._by_venue[key]
 
     def get(self, order_id: int) -> Order | None:
         """The order that is not closed, or None."""
@@ -99,6 +112,11 @@ class OrderTable:
     def free_rows(self) -> int:
         """Rows that a new order could take."""
         return len(self._free)
+
+    @property
+    def own_count(self) -> int:
+        """Orders of ours that are not closed, or whose trades are missing."""
+        return len(self._by_id) - self._foreign_rows
 
     def __len__(self) -> int:
         return len(self._by_id)

@@ -1,4 +1,4 @@
-"""Order state: what is known of each of our orders, joined from everything that speaks of it.
+"""Order state: what is known of each order, joined from everything that speaks of it.
 
 An order's fate reaches us three times, in any order and repeatedly: as the answer to the request,
 on the user stream, and as the result of a query. ``Order`` is a *join* over them. Every method only
@@ -15,6 +15,11 @@ still a fill: the venue wins. Any method may have closed the order: ask ``is_ter
 
 ``leaves_qty_e8`` is what is open; ``worst_case_qty_e8`` is what may still change the position:
 open, or asked for by an unanswered amend, or executed in trades that we have not seen yet.
+
+An order that the venue has and the books had not is *adopted* (``Order.adopt``): ours from an
+earlier life, or somebody else's, which moves our position all the same. Its ``reason`` says whose
+it is, and stays so while the order is not ours. Others may amend it, so every message about an
+adopted order may bring new terms.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from typing import Final
 
 from hft.core.generated.views import Journal
 from hft.core.generated.views import Order as OrderRow
+from hft.core.order_id import is_foreign
 from hft.core.trade_memory import TradeMemory
 from hft.records import Action, ExecKind, Kind, OrderState, OrderType, Reason, Side, Tif
 
@@ -47,7 +53,7 @@ _NOTHING: Final = ExecKind.UNKNOWN
 
 
 class Order:
-    """One order of ours. Prices and quantities in 1e-8; times monotonic, ``terms_ns`` venue's."""
+    """One order. Prices and quantities in 1e-8; times monotonic, ``terms_ns`` venue's."""
 
     __slots__ = (
         "ack_ns",
@@ -55,6 +61,8 @@ class Order:
         "cum_qty_e8",
         "decision_seq",
         "executions_seq",
+        "good_till_s",
+        "heard_ns",
         "instrument_id",
         "is_acknowledged",
         "is_overfilled",
@@ -97,8 +105,10 @@ class Order:
         tif: Tif = Tif.GTC,
         is_post_only: bool = False,
         is_reduce_only: bool = False,
+        good_till_s: int = 0,
         decision_seq: int = 0,
         origin_ns: int = 0,
+        reason: Reason = Reason.NONE,
         trades: TradeMemory | None = None,
     ) -> None:
         assert order_id > 0
@@ -117,12 +127,15 @@ class Order:
         """Sum of the trades seen; less than ``cum_qty_e8`` while trades are missing."""
         self.order_type = order_type
         self.tif = tif
+        self.good_till_s = good_till_s
         self.is_post_only = is_post_only
         self.is_reduce_only = is_reduce_only
         self.is_acknowledged = False
         """The venue has shown in some way that it has the order."""
         self.is_overfilled = False
-        """The venue executed more than was asked for: an incident."""
+        """The venue executed more of our order than was asked for: an incident."""
+        self.heard_ns = 0
+        """When the user stream last spoke of the order, 0: never in this life."""
         self.state = _NEW
         self.pending = Action.PLACE
         """The unanswered request; a cancel hides an unanswered amend, whose terms stay counted."""
@@ -137,12 +150,66 @@ class Order:
         self.terms_ns = 0
         """Venue time of the price and quantity in force, 0: as placed."""
         self.origin_ns = origin_ns
-        self.reason = Reason.NONE
+        self.reason = reason
         self.cancel_reason = Reason.NONE
         self.row = -1
         self.trades = TradeMemory(1_024) if trades is None else trades
 
+    @classmethod
+    def adopt(
+        cls,
+        *,
+        order_id: int,
+        venue_order_id: int,
+        instrument_id: int,
+        side: Side,
+        price_e8: int,
+        qty_e8: int,
+        order_type: OrderType,
+        tif: Tif,
+        is_post_only: bool,
+        is_reduce_only: bool,
+        reason: Reason,
+        cum_qty_e8: int = 0,
+        venue_ns: int = 0,
+        trades: TradeMemory | None = None,
+    ) -> Order:
+        """An order of the venue's that the books did not know; ``venue_ns`` is its terms' time."""
+        order = cls(
+            order_id=order_id,
+            instrument_id=instrument_id,
+            strategy_id=0,
+            side=side,
+            price_e8=price_e8,
+            qty_e8=qty_e8,
+            order_type=order_type,
+            tif=tif,
+            is_post_only=is_post_only,
+            is_reduce_only=is_reduce_only,
+            reason=reason,
+            trades=trades,
+        )
+        order.terms_ns = venue_ns
+        order._seen(venue_order_id)
+        order._raise_cum(cum_qty_e8)
+        return order
+
     # -- reading --------------------------------------------------------------------------------
+
+    @property
+    def is_ours(self) -> bool:
+        """False: somebody else's order on the account; nothing but a halt cancels it."""
+        return not is_foreign(self.order_id)
+
+    @property
+    def is_adopted(self) -> bool:
+        """True when no strategy of this system asked for it: found at the venue."""
+        return self.strategy_id == 0
+
+    @property
+    def is_amend_pending(self) -> bool:
+        """True while an amend is unanswered, also when a cancel has overtaken it."""
+        return self.pending_qty_e8 != 0
 
     @property
     def is_terminal(self) -> bool:
@@ -248,6 +315,17 @@ class Order:
             self._raise_cum(cum_qty_e8)
         return _NOTHING
 
+    def trades_complete(self, traded_qty_e8: int) -> bool:
+        """All trades of the order were gone through, ``traded_qty_e8`` in all. True: it is news.
+
+        Those that are not counted here were booked before the order was adopted, or are older
+        than the books.
+        """
+        is_news = traded_qty_e8 > self.traded_qty_e8
+        self.traded_qty_e8 = max(self.traded_qty_e8, traded_qty_e8)
+        self._raise_cum(traded_qty_e8)
+        return is_news
+
     def canceled(self, cum_qty_e8: int = 0, reason: Reason = Reason.NONE) -> ExecKind:
         """The venue took the order out on request, or after an amend that it could not keep."""
         return self._closed(OrderState.CANCELED, cum_qty_e8, reason)
@@ -262,18 +340,26 @@ class Order:
             return _NOTHING
         return self._closed(OrderState.REJECTED, 0, reason)
 
-    def amended(self, price_e8: int, qty_e8: int, venue_ns: int = 0) -> ExecKind:
-        """New terms are in force: answer to our amend, or an AMENDMENT event.
+    def amended(
+        self, price_e8: int, qty_e8: int, venue_ns: int = 0, *, is_event: bool = False
+    ) -> ExecKind:
+        """New terms are in force: answer to our amend, or what an event or a query says.
 
         ``venue_ns`` 0: the message has no time and can only be the answer to our request.
+        ``is_event``: an AMENDMENT event, which of two messages with one time is the later one.
         """
         assert qty_e8 > 0
         self._seen(0)
-        is_answer = self._is_amend_pending() and (price_e8, qty_e8) == (
+        if not price_e8 and self.price_e8:
+            price_e8 = self.price_e8  # of a market order the venue names none
+        is_answer = self.is_amend_pending and (price_e8, qty_e8) == (
             self.pending_price_e8,
             self.pending_qty_e8,
         )
-        if self.state >= _FIRST_TERMINAL or not (is_answer or venue_ns > self.terms_ns):
+        is_newer = venue_ns > self.terms_ns or (is_event and venue_ns == self.terms_ns)
+        if not (is_answer or is_newer):
+            return _NOTHING
+        if self.state >= _FIRST_TERMINAL:
             return _NOTHING
         is_news = is_answer or (price_e8, qty_e8) != (self.price_e8, self.qty_e8)
         self._set_terms(price_e8, qty_e8, venue_ns)
@@ -284,7 +370,7 @@ class Order:
 
     def amend_rejected(self, reason: Reason) -> ExecKind:
         """The order stays as it was; gone, perhaps, when the venue does not know it."""
-        if self.state >= _FIRST_TERMINAL or not self._is_amend_pending():
+        if self.state >= _FIRST_TERMINAL or not self.is_amend_pending:
             return _NOTHING
         self._amend_answered()
         self._request_refused(reason)
@@ -294,7 +380,7 @@ class Order:
         """Not cancelled; "unknown order" may mean that it is filled: to be asked."""
         if self.state >= _FIRST_TERMINAL or self.pending != Action.CANCEL:
             return _NOTHING
-        if self._is_amend_pending():
+        if self.is_amend_pending:
             self.pending = Action.AMEND
         else:
             self.pending = Action.UNKNOWN if self.is_acknowledged else Action.PLACE
@@ -338,6 +424,8 @@ class Order:
         if not self.ack_ns:
             self.ack_ns = now_ns
         if state >= _FIRST_TERMINAL:
+            if qty_e8 > 0:
+                self.amended(price_e8, qty_e8, venue_ns)
             return self._closed(state, cum_qty_e8, self.cancel_reason)
         if self.state >= _FIRST_TERMINAL:
             return _NOTHING
@@ -346,7 +434,7 @@ class Order:
             if (price_e8, qty_e8) != (self.price_e8, self.qty_e8) and venue_ns >= self.terms_ns:
                 self._set_terms(price_e8, qty_e8, venue_ns)
                 result = ExecKind.AMENDED
-            elif self._is_amend_pending():
+            elif self.is_amend_pending:
                 result = ExecKind.AMEND_REJECTED
             elif self.pending == Action.CANCEL:
                 result = ExecKind.CANCEL_REJECTED
@@ -405,6 +493,7 @@ class Order:
             view.venue_order_id or view.ack_ns or view.cum_qty_e8
         )
         order.reason, order.cancel_reason = Reason(view.reason), Reason(view.cancel_reason)
+        order.is_overfilled = order.reason is Reason.OWN_OVERFILL
         order.pending_price_e8, order.pending_qty_e8 = view.pending_price_e8, view.pending_qty_e8
         order._evaluate()
         return order
@@ -421,7 +510,7 @@ class Order:
             self._clear_requests()
             self.is_acknowledged |= state == _WORKING
             self.state = state
-            self.reason = reason
+            self._set_reason(reason)
             self._raise_cum(entry.cum_qty_e8)
 
     # -- inside ---------------------------------------------------------------------------------
@@ -439,9 +528,6 @@ class Order:
         if self.state < _FIRST_TERMINAL:
             self.state = _WORKING
         return True
-
-    def _is_amend_pending(self) -> bool:
-        return self.pending_qty_e8 != 0
 
     def _set_terms(self, price_e8: int, qty_e8: int, venue_ns: int) -> None:
         self.price_e8, self.qty_e8 = price_e8, qty_e8
@@ -461,8 +547,13 @@ class Order:
         self.pending_price_e8 = self.pending_qty_e8 = 0
         self.request_ns = 0
 
+    def _set_reason(self, reason: Reason) -> None:
+        """Not for an order of somebody else's: there it says whose it is."""
+        if self.is_ours and not self.is_overfilled:
+            self.reason = reason
+
     def _request_refused(self, reason: Reason) -> None:
-        self.reason = reason
+        self._set_reason(reason)
         if self.pending == Action.UNKNOWN:
             self.request_ns = 0
         if self.is_acknowledged:
@@ -471,15 +562,15 @@ class Order:
 
     def _closed(self, state: OrderState, cum_qty_e8: int, reason: Reason) -> ExecKind:
         was_terminal = self.state >= _FIRST_TERMINAL
+        self._raise_cum(cum_qty_e8)  # first, while an unanswered amend may explain it
         self._end(state, reason)
-        self._raise_cum(cum_qty_e8)
         return _NOTHING if was_terminal else _END_KIND.get(state, _NOTHING)
 
     def _end(self, state: OrderState, reason: Reason) -> None:
         """Close the order, or keep the higher of two final states."""
         if self.state < _FIRST_TERMINAL:
             self._clear_requests()
-            self.reason = reason
+            self._set_reason(reason)
             self.state = state
         elif _RANK[state] > _RANK[self.state]:
             self.state = state
@@ -498,7 +589,8 @@ class Order:
                 self.price_e8, self.qty_e8 = self.pending_price_e8, self.pending_qty_e8
             else:
                 self.qty_e8 = cum_qty_e8
-                self.is_overfilled = True
+                if self.is_ours:  # of others' orders we may have missed an amend
+                    self.is_overfilled, self.reason = True, Reason.OWN_OVERFILL
         # With a greater amend on its way, the old quantity filled is not the end yet.
         if cum_qty_e8 >= max(self.qty_e8, self.pending_qty_e8) and self.state != OrderState.FILLED:
             self.state = OrderState.FILLED

@@ -23,7 +23,7 @@ class TradeMemory:
 
     def add(self, instrument_id: int, trade_id: int, side: int) -> bool:
         """Note a trade. False: it was already known and must not be counted again."""
-        key = instrument_id << 65 | trade_id << 1 | (side > 0)
+        key = _key(instrument_id, trade_id, side)
         keys = self._keys
         if key in keys:
             return False
@@ -32,5 +32,13 @@ class TradeMemory:
             del keys[next(iter(keys))]
         return True
 
+    def knows(self, instrument_id: int, trade_id: int, side: int) -> bool:
+        """Whether the trade was counted already."""
+        return _key(instrument_id, trade_id, side) in self._keys
+
     def __len__(self) -> int:
         return len(self._keys)
+
+
+def _key(instrument_id: int, trade_id: int, side: int) -> int:
+    return instrument_id << 65 | trade_id << 1 | (side > 0)

@@ -3,7 +3,10 @@
 One change of an order is stored in this sequence, so that a successor can finish what a dead
 process left half done: journal entry, execution record, row, and last the journal cursor in the
 role page. A successor looks again at the entries beyond the cursor; whether their execution record
-was already published it reads from the ring itself.
+was already published it reads from the ring itself: every record names its entry.
+
+A journal whose last entry is damaged lost it before anything followed from it: nothing was sent or
+published. A successor drops it, and says so in the next entry; damage anywhere else is fatal.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from hft.core.generated.views import Decision, Execution, Journal
 from hft.core.generated.views import Order as OrderRow
 from hft.core.order_table import OrderTable
 from hft.core.orders import Order
+from hft.core.trade_memory import TradeMemory
 from hft.records import (
     Action,
     ExecKind,
@@ -34,10 +38,10 @@ from hft.roles.context import Context
 
 OUTBOX_MAX: Final = 4_096
 """Execution records that wait for a slow reader; more means that the books cannot be kept."""
-TAIL_MAX: Final = 512
-"""Execution records that a successor compares with the journal's last entries."""
-Published = set[tuple[int, int, int]]
-"""(order, exec kind, trade) of execution records that are in the ring."""
+CLOSED_ENTRIES_MAX: Final = 8_192
+"""Newest journal entries in which a successor looks for closed orders to remember."""
+RECENT_TRADES_MAX: Final = 512
+"""Trades of an instrument among which a lost one is looked for."""
 
 
 class BooksError(RuntimeError):
@@ -81,10 +85,14 @@ class OrderKeeper:
         self._row = OrderRow(row_buffer)
         self._journal_cursor = context.page.cursor(graph.cursor_index("journal"))
         self._journal_seq = 0
-        self._outbox: deque[bytes] = deque()
+        self._outbox: deque[tuple[int, bytes]] = deque()
         self.table = OrderTable(graph.ORDER_ROWS_MAX)
+        self.symbols = {i.instrument_id: i.symbol for i in context.plan.instruments}
         self.newest_trades: dict[int, int] = {}
-        """Newest trade in the journal, by instrument: what is missing came after it."""
+        """Newest trade in the journal, by instrument: what a gap hid came after it."""
+        self._recent_trades: dict[int, deque[int]] = {}
+        self.is_new = True
+        """No life before this one has written into the journal."""
 
     # -- what happens to orders -----------------------------------------------------------------
 
@@ -104,6 +112,17 @@ class OrderKeeper:
         self._publish(order, ExecKind.SENT, now_ns=now_ns, origin_ns=origin_ns)
         self.settle()
 
+    def adopt(self, order: Order, *, now_ns: int, venue_ns: int = 0) -> bool:
+        """Take an order of the venue's into the books; False when there is no row for it."""
+        if self.table.add(order) < 0:
+            return False
+        reason = order.reason
+        self._note(JournalKind.ADOPT, ExecKind.ADOPTED, order, Action.UNKNOWN, reason=reason)
+        self._publish(order, ExecKind.ADOPTED, now_ns=now_ns, venue_ns=venue_ns, reason=reason)
+        self._store(order)
+        self.settle()
+        return True
+
     def change(
         self,
         order: Order,
@@ -115,8 +134,12 @@ class OrderKeeper:
         reason: Reason = Reason.NONE,
         flags: Flag = Flag.NONE,
     ) -> None:
-        """Journal, publish and store what was just applied to an order."""
+        """Journal, publish and store what was just applied to an order.
+
+        Records of somebody else's order give as reason whose it is.
+        """
         kind = JournalKind.UPDATE if fill is None else JournalKind.FILL
+        reason = reason if order.is_ours else order.reason
         self._note(kind, exec_kind, order, Action.UNKNOWN, fill=fill, reason=reason)
         if exec_kind is not ExecKind.UNKNOWN:
             self._publish(
@@ -148,15 +171,16 @@ class OrderKeeper:
         self.settle()
 
     def settle(self) -> None:
-        """Everything journalled so far is published and stored: a successor need not look back."""
-        if not self._outbox:
-            self._journal_cursor.store(self._journal_seq)
+        """What is journalled, published and stored: a successor need not look at it again."""
+        settled_seq = self._outbox[0][0] - 1 if self._outbox else self._journal_seq
+        if settled_seq > self._journal_cursor.value:
+            self._journal_cursor.store(settled_seq)
 
     def flush(self) -> int:
         """Publish what waited for a slow reader; returns how many records."""
         count = 0
         while self._outbox:
-            self._execution_buffer[:] = self._outbox[0]
+            self._execution_buffer[:] = self._outbox[0][1]
             if not self._executions.offer():
                 break
             self._outbox.popleft()
@@ -193,7 +217,7 @@ class OrderKeeper:
         entry.strategy_id, entry.side = order.strategy_id, int(order.side)
         entry.order_type, entry.tif = int(order.order_type), int(order.tif)
         entry.is_post_only, entry.is_reduce_only = order.is_post_only, order.is_reduce_only
-        entry.action = int(action)
+        entry.action, entry.good_till_s = int(action), order.good_till_s
         if price_e8 is not None and qty_e8 is not None:
             entry.price_e8, entry.qty_e8 = price_e8, qty_e8
         if fill is not None:
@@ -207,6 +231,14 @@ class OrderKeeper:
     def _note_trade(self, instrument_id: int, trade_id: int) -> None:
         newest = self.newest_trades.get(instrument_id, 0)
         self.newest_trades[instrument_id] = max(newest, trade_id)
+        recent = self._recent_trades.get(instrument_id)
+        if recent is None:
+            recent = self._recent_trades[instrument_id] = deque(maxlen=RECENT_TRADES_MAX)
+        recent.append(trade_id)
+
+    def recent_trade(self, instrument_id: int) -> int:
+        """The trade from which on to look for one that was lost alone, 0: none is known."""
+        return min(self._recent_trades.get(instrument_id, ()), default=0)
 
     def _append(self, kind: JournalKind, exec_kind: ExecKind, reason: Reason) -> None:
         entry = self._entry
@@ -278,7 +310,7 @@ class OrderKeeper:
             self._page.count(counters.BACK_PRESSURE.id)
             if len(self._outbox) >= OUTBOX_MAX:
                 raise BooksError(f"{OUTBOX_MAX} execution records wait for account or risk")
-            self._outbox.append(bytes(self._execution_buffer))
+            self._outbox.append((self._execution.cause_seq, bytes(self._execution_buffer)))
 
     def _store(self, order: Order) -> None:
         """Write the order's row, or free it when nothing of the order is missing any more."""
@@ -303,78 +335,120 @@ class OrderKeeper:
         Returns the newest decision that the journal shows as consumed, 0 for none.
 
         Raises:
-            BooksError: a journal entry is damaged.
+            BooksError: a journal entry is damaged, and not the last one.
         """
         for row in range(graph.ORDER_ROWS_MAX):
             if self._rows.read(row) and self._row.order_id:
                 self.table.put(Order.from_row(self._row), row)
-        self._journal_seq = newest_seq = self._journal.next_seq - 1
+        newest_seq = self._journal.next_seq - 1
+        self.is_new = newest_seq == 0
         settled_seq = min(self._journal_cursor.value, newest_seq)
-        published = self._published_tail()
-        consumed_seq = 0
+        published, trades = self._published()
+        consumed_seq = damaged_seq = 0
+        closed: dict[int, bytes] = {}
         oldest_seq = max(1, newest_seq - graph.ring("journal").capacity + 1)
         reader, buffer = self._context.observer("journal", oldest_seq)
         entry = Journal(buffer)
         while reader.next():
             if entry.crc != entry_crc(buffer):
-                raise BooksError(f"journal entry {entry.seq} is damaged")
+                damaged_seq = damaged_seq or entry.seq
+                continue
+            if damaged_seq and not _drops(entry, damaged_seq):
+                break
+            damaged_seq = 0
             consumed_seq = max(consumed_seq, entry.cause_seq)
-            if entry.journal_kind == JournalKind.FILL:
+            is_fill = entry.journal_kind == JournalKind.FILL
+            if is_fill:
                 self._note_trade(entry.instrument_id, entry.trade_id)
+            if (
+                entry.order_state >= OrderState.FILLED
+                and newest_seq - entry.seq < CLOSED_ENTRIES_MAX
+            ):
+                closed[entry.order_id] = bytes(buffer)
             if entry.seq > settled_seq:
                 self._journal_seq = entry.seq
-                self._redo(entry, published, now_ns)
-            elif entry.journal_kind == JournalKind.FILL:
+                self._redo(entry, is_published=entry.seq in published, now_ns=now_ns)
+            elif is_fill:
                 self.table.trades.add(entry.instrument_id, entry.trade_id, entry.side)
         self._journal_seq = newest_seq
+        if damaged_seq:
+            if entry.crc == entry_crc(buffer) or damaged_seq <= settled_seq:
+                raise BooksError(f"journal entry {damaged_seq} is damaged")
+            self._drop_entry(damaged_seq)
+        for trade in trades:
+            self.table.trades.add(*trade)
+        self._remember(closed)
         self.settle()
         return consumed_seq
 
-    def _published_tail(self) -> Published:
-        newest = self._executions.next_seq - 1
-        reader, buffer = self._context.observer("executions", max(1, newest - TAIL_MAX))
-        record = Execution(buffer)
-        found: Published = set()
-        while reader.next():
-            found.add((record.order_id, record.exec_kind, record.trade_id))
-        return found
+    def _remember(self, closed: dict[int, bytes]) -> None:
+        """Orders that ended in an earlier life: what comes late of them is nothing new."""
+        for order_id, slot in closed.items():
+            if self.table.find(order_id) is None:
+                self.table.remember(_closed_order(Journal(bytearray(slot)), self.table.trades))
 
-    def _redo(self, entry: Journal, published: Published, now_ns: int) -> None:
+    def _published(self) -> tuple[set[int], list[tuple[int, int, int]]]:
+        """Journal entries whose execution record is in the ring, and the trades in it."""
+        oldest_seq = max(1, self._executions.next_seq - graph.ring("executions").capacity)
+        reader, buffer = self._context.observer("executions", oldest_seq)
+        record = Execution(buffer)
+        found, trades = set(), []
+        while reader.next():
+            found.add(record.cause_seq)
+            if record.exec_kind == ExecKind.FILL:
+                trades.append((record.instrument_id, record.trade_id, record.side))
+        return found, trades
+
+    def _drop_entry(self, damaged_seq: int) -> None:
+        """Note that the journal's end, from ``damaged_seq`` on, is void: nothing came of it."""
+        self._entry.clear()
+        self._entry.trade_id = damaged_seq
+        self._append(JournalKind.CONSUMED, ExecKind.UNKNOWN, Reason.NONE)
+
+    def _redo(self, entry: Journal, *, is_published: bool, now_ns: int) -> None:
         """Finish one journalled change whose effects may be missing."""
         order = self.table.get(entry.order_id)
-        if order is None and entry.journal_kind == JournalKind.PLACE:
+        is_new = entry.journal_kind in (JournalKind.PLACE, JournalKind.ADOPT)
+        if order is None and is_new:
             order = order_from_entry(entry)
-            self.table.add(order)
-        exec_kind = ExecKind(entry.exec_kind)
-        if order is not None and entry.seq <= order.journal_seq:
-            # The row shows it; a trade must still not be counted when the venue repeats it.
-            self.table.trades.add(entry.instrument_id, entry.trade_id, entry.side)
-        elif order is not None and entry.journal_kind == JournalKind.UPDATE:
-            order.restore(OrderState(entry.order_state), entry)
-        elif order is not None and entry.journal_kind == JournalKind.FILL:
-            order.fill(entry.trade_id, entry.qty_e8, entry.price_e8, entry.cum_qty_e8)
-        if order is None:
-            # Its row was freed, so the change was stored; a drop never had one.
-            if exec_kind != ExecKind.DROPPED:
-                return
-            order = order_from_entry(entry)
-            order.dropped(Reason(entry.reason))
-        if exec_kind and (entry.order_id, int(exec_kind), entry.trade_id) not in published:
-            fill = None
-            if entry.journal_kind == JournalKind.FILL:
-                fill = Fill(
-                    trade_id=entry.trade_id,
-                    price_e8=entry.price_e8,
-                    qty_e8=entry.qty_e8,
-                    fee_e8=entry.fee_e8,
-                    fee_asset_id=entry.fee_asset_id,
-                    is_maker=bool(entry.is_maker),
-                )
-            reason = Reason(entry.reason)
-            self._publish(
-                order, exec_kind, now_ns=now_ns, fill=fill, reason=reason, flags=Flag.REPLAYED
+            order = order if self.table.add(order) >= 0 else None
+        is_fill = entry.journal_kind == JournalKind.FILL
+        if order is None or entry.seq <= order.journal_seq:
+            # Freed or never given, or the row shows it: a repeated trade must still be known.
+            if is_fill:
+                self.table.trades.add(entry.instrument_id, entry.trade_id, entry.side)
+        elif is_fill:
+            is_final = entry.order_state == OrderState.FILLED
+            order.fill(
+                entry.trade_id, entry.qty_e8, entry.price_e8, entry.cum_qty_e8, is_final=is_final
             )
-        self._store(order)
+        elif entry.journal_kind == JournalKind.UPDATE:
+            order.restore(OrderState(entry.order_state), entry)
+        if entry.exec_kind and not is_published:
+            self._publish_entry(entry, order, now_ns)
+        if order is not None:
+            self.table.bind(order)
+            self._store(order)
+
+    def _publish_entry(self, entry: Journal, order: Order | None, now_ns: int) -> None:
+        """The record that a predecessor owed; ``order`` is None when it has no row any more."""
+        record = self._execution
+        record.clear()
+        self._head(record, Flag.REPLAYED, now_ns)
+        record.instrument_id, record.order_id = entry.instrument_id, entry.order_id
+        record.venue_order_id, record.trade_id = entry.venue_order_id, entry.trade_id
+        record.price_e8, record.qty_e8 = entry.price_e8, entry.qty_e8
+        record.cum_qty_e8, record.side = entry.cum_qty_e8, entry.side
+        record.exec_kind, record.reason = entry.exec_kind, entry.reason
+        record.fee_e8, record.fee_asset_id = entry.fee_e8, entry.fee_asset_id
+        record.is_maker, record.order_state = entry.is_maker, entry.order_state
+        if order is not None:
+            record.venue_order_id = order.venue_order_id
+            record.cum_qty_e8, record.leaves_qty_e8 = order.cum_qty_e8, order.leaves_qty_e8
+            record.order_state = int(order.state)
+            if entry.journal_kind != JournalKind.FILL:
+                record.price_e8, record.qty_e8 = order.price_e8, order.qty_e8
+        self._send_record()
 
 
 _DROPS: Final = {
@@ -388,7 +462,22 @@ _DROPS: Final = {
 
 
 def order_from_entry(entry: Journal) -> Order:
-    """The order that a PLACE entry announces, or that a drop was about."""
+    """The order that a PLACE or ADOPT entry announces."""
+    if entry.journal_kind == JournalKind.ADOPT:
+        return Order.adopt(
+            order_id=entry.order_id,
+            venue_order_id=entry.venue_order_id,
+            instrument_id=entry.instrument_id,
+            side=Side(entry.side),
+            price_e8=entry.price_e8,
+            qty_e8=entry.qty_e8,
+            order_type=OrderType(entry.order_type),
+            tif=Tif(entry.tif),
+            is_post_only=bool(entry.is_post_only),
+            is_reduce_only=bool(entry.is_reduce_only),
+            reason=Reason(entry.reason),
+            cum_qty_e8=entry.cum_qty_e8,
+        )
     return Order(
         order_id=entry.order_id,
         instrument_id=entry.instrument_id,
@@ -400,8 +489,32 @@ def order_from_entry(entry: Journal) -> Order:
         tif=Tif(entry.tif),
         is_post_only=bool(entry.is_post_only),
         is_reduce_only=bool(entry.is_reduce_only),
+        good_till_s=entry.good_till_s,
         decision_seq=entry.cause_seq,
     )
+
+
+def _closed_order(entry: Journal, trades: TradeMemory) -> Order:
+    """An order that ended with this entry, and of which no trade is missing."""
+    order = Order(
+        order_id=entry.order_id,
+        instrument_id=entry.instrument_id,
+        strategy_id=entry.strategy_id,
+        side=Side(entry.side),
+        price_e8=entry.price_e8,
+        qty_e8=max(entry.qty_e8, entry.cum_qty_e8),
+        reason=Reason(entry.reason),
+        trades=trades,
+    )
+    order.trades_complete(entry.cum_qty_e8)
+    order.restore(OrderState(entry.order_state), entry)
+    return order
+
+
+def _drops(entry: Journal, damaged_seq: int) -> bool:
+    """Whether the entry says that those from ``damaged_seq`` on were dropped."""
+    is_note = entry.journal_kind == JournalKind.CONSUMED and not entry.order_id
+    return is_note and entry.trade_id == damaged_seq
 
 
 def entry_crc(buffer: bytearray) -> int:

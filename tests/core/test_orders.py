@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hft.core.generated.views import Order as OrderRow
-from hft.core.order_table import CLOSED_MAX, OrderTable
+from hft.core.order_id import foreign_order_id
+from hft.core.order_table import CLOSED_MAX, FOREIGN_MAX, OrderTable
 from hft.core.orders import Order
 from hft.core.trade_memory import TradeMemory
-from hft.records import Action, ExecKind, OrderState, Reason, Side
+from hft.records import Action, ExecKind, OrderState, OrderType, Reason, Side, Tif
 from hft.units import E8
 
 PRICE = 100 * E8
@@ -484,9 +485,102 @@ def test_a_restored_order_takes_the_same_row_and_rejects_known_trades() -> None:
     assert restored.cum_qty_e8 == 4 * E8
 
 
+def foreign(venue_order_id: int, reason: Reason = Reason.FOREIGN_ORDER) -> Order:
+    return Order.adopt(
+        order_id=foreign_order_id(5, venue_order_id),
+        venue_order_id=venue_order_id,
+        instrument_id=5,
+        side=Side.BUY,
+        price_e8=PRICE,
+        qty_e8=QTY,
+        order_type=OrderType.LIMIT,
+        tif=Tif.GTC,
+        is_post_only=False,
+        is_reduce_only=False,
+        reason=reason,
+        cum_qty_e8=2 * E8,
+        venue_ns=7,
+    )
+
+
+def test_an_adopted_order_is_open_and_keeps_saying_whose_it_is() -> None:
+    order = foreign(77, Reason.LIQUIDATION)
+    assert order.is_working
+    assert not order.is_ours
+    assert order.is_adopted
+    assert not order.is_pending
+    assert (order.cum_qty_e8, order.leaves_qty_e8, order.missing_qty_e8) == (
+        2 * E8, 8 * E8, 2 * E8,
+    )  # fmt: skip
+    order.trades_complete(2 * E8)
+    assert order.missing_qty_e8 == 0
+    assert order.canceled(2 * E8, Reason.OWN_HALT) is ExecKind.CANCELED
+    assert order.reason is Reason.LIQUIDATION
+    row = OrderRow()
+    order.fill_row(row)
+    assert Order.from_row(row).reason is Reason.LIQUIDATION
+
+
+def test_what_others_make_of_their_order_is_no_overfill() -> None:
+    order = foreign(77)
+    order.fill(1, 12 * E8, PRICE, 12 * E8)
+    assert not order.is_overfilled
+    assert (order.state, order.leaves_qty_e8) == (OrderState.FILLED, 0)
+
+
+def test_overfill_of_ours_outlives_the_row() -> None:
+    order = working()
+    order.fill(1, 12 * E8, PRICE, 12 * E8)
+    assert order.is_overfilled
+    assert (order.state, order.leaves_qty_e8) == (OrderState.FILLED, 0)
+    row = OrderRow()
+    order.fill_row(row)
+    restored = Order.from_row(row)
+    assert restored.is_overfilled
+    assert restored.reason is Reason.OWN_OVERFILL
+
+
+def test_the_end_of_an_order_whose_amend_is_unanswered_is_no_overfill() -> None:
+    order = working()
+    order.amend_sent(PRICE, 15 * E8, 2_000)
+    assert order.canceled(12 * E8) is ExecKind.CANCELED
+    assert not order.is_overfilled
+    assert (order.state, order.qty_e8) == (OrderState.CANCELED, 15 * E8)
+
+
+def test_of_two_messages_with_one_time_the_amendment_is_the_later() -> None:
+    order = foreign(77)
+    assert order.amended(PRICE + E8, QTY, 7) is ExecKind.UNKNOWN
+    assert order.amended(PRICE + E8, QTY, 7, is_event=True) is ExecKind.AMENDED
+    assert order.amended(PRICE, QTY, 7) is ExecKind.UNKNOWN
+    assert order.price_e8 == PRICE + E8
+
+
+def test_others_orders_cannot_fill_the_table() -> None:
+    table = OrderTable(FOREIGN_MAX + 10)
+    rows = [table.add(foreign(number)) for number in range(1, FOREIGN_MAX + 2)]
+    assert rows[-1] == -1
+    assert min(rows[:-1]) == 0
+    assert table.own_count == 0
+    assert table.add(make_order(1)) >= 0
+    assert table.own_count == 1
+    table.remove(foreign(1).order_id)
+    assert table.add(foreign(FOREIGN_MAX + 1)) >= 0
+
+
+def test_a_forgotten_order_takes_only_its_own_venue_id_with_it() -> None:
+    table = OrderTable(4)
+    for number in range(1, CLOSED_MAX + 2):
+        table.remember(foreign(number))
+    assert table.find_venue(5, 1) is None
+    assert table.find_venue(5, 2) is not None
+
+
 def test_the_trade_memory_is_bounded_and_tells_sides_and_instruments_apart() -> None:
     trades = TradeMemory(2)
+    assert not trades.knows(1, 10, 1)
     assert trades.add(1, 10, 1)
+    assert trades.knows(1, 10, 1)
     assert not trades.add(1, 10, 1)
     assert trades.add(1, 10, -1)
     assert trades.add(2, 10, 1)

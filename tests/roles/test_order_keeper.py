@@ -211,6 +211,8 @@ def test_damaged_journal_is_refused(house):
     entry = Journal(buffer)
     entry.order_id, entry.crc = 5, entry_crc(buffer) ^ 1
     writer.offer()
+    entry.crc = entry_crc(buffer)
+    writer.offer()
     house.end(context)
     with pytest.raises(BooksError, match="damaged"):
         OrderKeeper(house.context("execution")).recover(NOW_NS)
