@@ -11,6 +11,7 @@ from hft.units import NS_PER_US
 
 _STATE_BITS = 2
 _STATE_MASK = 3
+_REDUCING = int(TradingState.REDUCING)
 
 
 def pack_permit(state: TradingState, expires_ns: int) -> int:
@@ -26,6 +27,11 @@ def permit_expires_ns(word: int) -> int:
 def permit_state(word: int) -> TradingState:
     """State in the word, whether or not it has expired."""
     return TradingState(word & _STATE_MASK)
+
+
+def permit_is_reducing(word: int) -> bool:
+    """True when the word allows only what shrinks a position, whether or not it has expired."""
+    return word & _STATE_MASK == _REDUCING
 
 
 def permit_grants(word: int, now_ns: int) -> bool:

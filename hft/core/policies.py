@@ -15,7 +15,7 @@ from hft.errors import UsageError
 from hft.units import INT64_MAX, NS_PER_MS, NS_PER_S, parse_e8
 
 UNLIMITED: Final = INT64_MAX
-POLICY_VERSION: Final = 1
+POLICY_VERSION: Final = 2
 """Version of the table below, in every decision record; raised when a number in it changes."""
 
 
@@ -49,6 +49,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A place equal to one still open is refused for so long."""
     is_post_only: bool = False
     """Only orders that cannot take are allowed."""
+    is_limit_only: bool = False
+    """No market orders: every order says the worst price that it takes."""
     is_reducing_only: bool = False
     """Only orders that shrink a position are allowed."""
 
@@ -68,6 +70,7 @@ class _Policy(msgspec.Struct, frozen=True, kw_only=True):
     intent_ms: int = 20
     duplicate_ms: int = 20
     is_post_only: bool = False
+    is_limit_only: bool = False
     is_reducing_only: bool = False
 
 
@@ -96,7 +99,7 @@ POLICIES: Final[Mapping[str, _Policy]] = {
     ),
     "taker_arb": _Policy(
         order=100, position=500, gross=2_000, collars_bps=(15, 50), open_orders=1,
-        messages=(10, 300), feed_ms=150,
+        messages=(10, 300), feed_ms=150, is_limit_only=True,
     ),
 }  # fmt: skip
 
@@ -147,6 +150,7 @@ def limits_for(
         intent_age_ns_max=row.intent_ms * NS_PER_MS,
         duplicate_window_ns=row.duplicate_ms * NS_PER_MS,
         is_post_only=row.is_post_only,
+        is_limit_only=row.is_limit_only,
         is_reducing_only=row.is_reducing_only,
     )
     return _with_overrides(limits, overrides or {})

@@ -1,5 +1,5 @@
 """The judgement as C sees it. Every ``judge_...`` returns the number of a ``Reason``."""
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from hft.core.exposure cimport Exposure, InstrumentExposure
 from hft.core.generated.records cimport hft_intent
@@ -22,6 +22,7 @@ cdef struct LimitValues:
     int64_t intent_age_ns_max
     int64_t duplicate_window_ns
     bint is_post_only
+    bint is_limit_only
     bint is_reducing_only
 
 
@@ -37,9 +38,11 @@ cdef struct Terms:
 
 cdef class RiskBook(Exposure):
     cdef public int64_t account_ns
+    cdef public int64_t venue_offset_ns
     cdef object policy_limits
     cdef LimitValues bounds
     cdef uint16_t policy_version
+    cdef uint8_t judged_state
     cdef WindowLimit messages_1s
     cdef WindowLimit messages_1m
 
@@ -48,6 +51,7 @@ cdef class RiskBook(Exposure):
     cdef int judge_cancel(self, uint64_t order_id, int64_t now_ns) noexcept
     cdef int judge_place(
         self, const hft_intent *intent, int64_t now_ns, int trading_state) except -1
+    cdef int judge_kind(self, const hft_intent *intent, int64_t now_ns) noexcept nogil
     cdef int judge_amend(
         self, const hft_intent *intent, int64_t now_ns, int trading_state) except -1
     cdef int judge_state(

@@ -13,6 +13,7 @@ __all__ = ["InstrumentRules", "RiskBook"]
 @disjoint_base
 class RiskBook(Exposure):
     account_ns: int
+    venue_offset_ns: int
     def __init__(self, limits: Limits, instruments: Iterable[int]) -> None: ...
     def set_limits(self, limits: Limits) -> None: ...
     @property

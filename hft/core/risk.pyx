@@ -35,8 +35,9 @@ cdef enum:
 
     TYPE_LIMIT = 1
     TYPE_MARKET = 2
+    TIF_UNKNOWN = 0
     TIF_GTC = 1
-    TIF_FOK = 3
+    TIF_GTD = 4
 
     TRADING_HALTED = 0
     TRADING_ACTIVE = 2
@@ -75,7 +76,8 @@ assert (ACTION_PLACE, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL) == (
     records.Action.PLACE, records.Action.AMEND, records.Action.CANCEL, records.Action.CANCEL_ALL)
 assert (KIND_DECISION, RING_INTENTS) == (records.Kind.DECISION, graph.RingId.INTENTS)
 assert (TYPE_LIMIT, TYPE_MARKET) == (records.OrderType.LIMIT, records.OrderType.MARKET)
-assert (TIF_GTC, TIF_FOK) == (records.Tif.GTC, records.Tif.FOK)
+assert (TIF_UNKNOWN, TIF_GTC, TIF_GTD) == (
+    records.Tif.UNKNOWN, records.Tif.GTC, records.Tif.GTD)
 assert (TRADING_HALTED, TRADING_ACTIVE) == (
     records.TradingState.HALTED, records.TradingState.ACTIVE)
 assert (FEED_LIVE, STATUS_TRADING) == (
@@ -116,6 +118,11 @@ assert all(reason == number for number, reason in enumerate(REASONS))
 assert REASONS[REFUSED_ORDER_KIND_NOT_ALLOWED] is records.Reason.ORDER_KIND_NOT_ALLOWED
 
 
+cdef int64_t SECOND_NS = NS_PER_S
+cdef int64_t GOOD_TILL_S_MIN = 601
+"""The venue wants more than 600 s (Binance USD-M API, goodTillDate); one is for the way there."""
+
+
 cdef int64_t limit_value(object value):
     """An integer as int64; what is beyond it counts as the greatest."""
     return min(value, INT64_MAX)
@@ -125,10 +132,31 @@ cdef inline bint is_older(int64_t then_ns, int64_t age_ns_max, int64_t now_ns) n
     return <int128> now_ns - then_ns > age_ns_max
 
 
+cdef inline int64_t worst_price_e8(
+    const InstrumentExposure *instrument, int side, int64_t collar_bps,
+) noexcept nogil:
+    """The dearest price that a market order may meet; 0 while there is no market.
+
+    A buy walks up the asks: as far as a limit order might be priced from the mid, and never beyond
+    the venue's own band. A sell meets no price above the market.
+    """
+    cdef int128 price_e8 = mid_e8(instrument)
+    cdef int128 band_e8
+    if not price_e8 or side < 0:
+        return max(<int64_t> price_e8, value_price_e8(instrument)) if price_e8 else 0
+    price_e8 += price_e8 * collar_bps // BPS
+    if instrument.mark_e8 and instrument.multiplier_up_e8:
+        band_e8 = <int128> instrument.mark_e8 * instrument.multiplier_up_e8 // E8
+        price_e8 = min(price_e8, band_e8)
+    return capped(max(price_e8, <int128> instrument.ask_e8))
+
+
 cdef class RiskBook(Exposure):
     """An exposure that judges what would add to it.
 
     ``account_ns``: when the account was last known to be right (``on_account``).
+    ``venue_offset_ns``: the venue's wall clock minus our monotonic one; 0: not known, and no
+    good-till-date order can be judged.
     """
 
     def __init__(self, limits, instruments):
@@ -159,6 +187,7 @@ cdef class RiskBook(Exposure):
         bounds.intent_age_ns_max = limit_value(limits.intent_age_ns_max)
         bounds.duplicate_window_ns = limit_value(limits.duplicate_window_ns)
         bounds.is_post_only = limits.is_post_only
+        bounds.is_limit_only = limits.is_limit_only
         bounds.is_reducing_only = limits.is_reducing_only
         if messages_1s_max != self.messages_1s.limit:
             self.messages_1s = WindowLimit(messages_1s_max, NS_PER_S)
@@ -210,17 +239,20 @@ cdef class RiskBook(Exposure):
         answer.tif = asked.tif
         answer.is_post_only = asked.is_post_only
         answer.is_reduce_only = asked.is_reduce_only
+        answer.good_till_s = asked.good_till_s
         answer.judge_ns = now_ns
         answer.risk_epoch = risk_epoch
         if instrument != NULL:
             answer.position_e8 = capped(instrument.position_e8)
         answer.reason = reason
         answer.policy_version = self.policy_version
+        answer.granted_state = self.judged_state
 
     cdef int judge_record(
         self, const hft_intent *intent, int64_t now_ns, int trading_state,
     ) except -1:
         cdef int action = intent.action
+        self.judged_state = trading_state
         if action == ACTION_CANCEL:
             return self.judge_cancel(intent.order_id, now_ns)
         if action == ACTION_PLACE:
@@ -247,6 +279,7 @@ cdef class RiskBook(Exposure):
     ) except -1:
         cdef uint64_t source = intent.order_id >> SOURCE_SHIFT
         cdef bint is_market = intent.order_type == TYPE_MARKET
+        cdef int64_t price_e8 = intent.price_e8
         cdef int index = index_of(intent.side)
         cdef InstrumentExposure *instrument
         cdef OpenOrder *order
@@ -259,22 +292,18 @@ cdef class RiskBook(Exposure):
         if intent.order_id <= self.last_ids[source]:
             return REFUSED_ORDER_ID_REUSED
         self.last_ids[source] = intent.order_id
-        if not is_market and intent.order_type != TYPE_LIMIT:
-            return REFUSED_MALFORMED
-        if not TIF_GTC <= intent.tif <= TIF_FOK:
-            return REFUSED_MALFORMED
-        if intent.is_post_only and (intent.tif != TIF_GTC or is_market):
-            return REFUSED_MALFORMED
-        if self.bounds.is_post_only and not intent.is_post_only:
-            return REFUSED_ORDER_KIND_NOT_ALLOWED
+        reason = self.judge_kind(intent, now_ns)
+        if reason:
+            return reason
         instrument = self.watched(intent.instrument_id)
         if instrument == NULL or not instrument.has_rules:
             return REFUSED_INSTRUMENT_UNKNOWN
         if not instrument.is_allowed:
             return REFUSED_INSTRUMENT_NOT_ALLOWED
+        if is_market:
+            price_e8 = worst_price_e8(instrument, intent.side, self.bounds.price_collar_bps)
         terms = Terms(
-            price_e8=mid_e8(instrument) if is_market else intent.price_e8,
-            qty_e8=intent.qty_e8, decide_ns=intent.decide_ns, side=intent.side,
+            price_e8=price_e8, qty_e8=intent.qty_e8, decide_ns=intent.decide_ns, side=intent.side,
             is_market=is_market, is_reduce_only=intent.is_reduce_only != 0)
         reason = self.judge_state(instrument, terms.decide_ns, now_ns, trading_state)
         if not reason:
@@ -296,6 +325,30 @@ cdef class RiskBook(Exposure):
         instrument.last_order[index] = order
         instrument.last_place_ns[index] = now_ns
         self.settle(order)
+        return APPROVED
+
+    cdef int judge_kind(self, const hft_intent *intent, int64_t now_ns) noexcept nogil:
+        """Does the venue have such a kind of order, and does the policy allow it?"""
+        cdef bint is_market = intent.order_type == TYPE_MARKET
+        if is_market:
+            if intent.tif != TIF_UNKNOWN and intent.tif != TIF_GTC:
+                return REFUSED_MALFORMED
+        elif intent.order_type != TYPE_LIMIT or not TIF_GTC <= intent.tif <= TIF_GTD:
+            return REFUSED_MALFORMED
+        if intent.is_post_only and (intent.tif != TIF_GTC or is_market):
+            return REFUSED_MALFORMED
+        if intent.tif == TIF_GTD:
+            if not self.venue_offset_ns or (
+                <int128> intent.good_till_s * SECOND_NS
+                < <int128> now_ns + self.venue_offset_ns + GOOD_TILL_S_MIN * SECOND_NS
+            ):
+                return REFUSED_MALFORMED
+        elif intent.good_till_s:
+            return REFUSED_MALFORMED
+        if self.bounds.is_post_only and not intent.is_post_only:
+            return REFUSED_ORDER_KIND_NOT_ALLOWED
+        if self.bounds.is_limit_only and is_market:
+            return REFUSED_ORDER_KIND_NOT_ALLOWED
         return APPROVED
 
     cdef int judge_amend(
@@ -362,10 +415,12 @@ cdef class RiskBook(Exposure):
         """Would the venue take it, and is it the order that somebody meant to send?"""
         cdef const LimitValues *bounds = &self.bounds
         cdef int128 notional_e16 = <int128> terms.price_e8 * terms.qty_e8
+        cdef int128 least_e16 = notional_e16
         cdef int64_t qty_max_e8 = instrument.qty_max_e8
         cdef int reason
         if terms.is_market:
             qty_max_e8 = instrument.market_qty_max_e8
+            least_e16 = <int128> mid_e8(instrument) * terms.qty_e8
         if terms.price_e8 <= 0 or terms.qty_e8 <= 0:
             return REFUSED_MALFORMED
         if terms.qty_e8 % instrument.step_e8:
@@ -376,7 +431,7 @@ cdef class RiskBook(Exposure):
             reason = self.judge_price(instrument, terms)
             if reason:
                 return reason
-        if notional_e16 < <int128> instrument.notional_min_e8 * E8 and not terms.is_reduce_only:
+        if least_e16 < <int128> instrument.notional_min_e8 * E8 and not terms.is_reduce_only:
             return REFUSED_NOTIONAL_MIN
         if terms.qty_e8 > bounds.order_qty_max_e8:
             return REFUSED_ORDER_QTY_MAX

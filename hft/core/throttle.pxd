@@ -24,3 +24,4 @@ cdef class VenueBudget:
     cdef readonly WindowLimit orders_1m
     cdef readonly WindowLimit weight_1m
     cdef readonly int64_t blocked_until_ns
+    cdef readonly int64_t paused_until_ns

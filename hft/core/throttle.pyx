@@ -111,7 +111,8 @@ cdef class VenueBudget:
     is used at all, of the weight moreover only ``weight_share``, as other roles ask too;
     ``cancel_reserve`` of what remains is kept for cancels.
 
-    After a 429 or 418 nothing is sent before ``blocked_until_ns``, monotonic.
+    After a 418 nothing at all is sent before ``blocked_until_ns``; after a 429 only cancels before
+    ``paused_until_ns``. Both monotonic.
     """
 
     def __cinit__(self, *, int64_t orders_10s, int64_t orders_1m, int64_t weight_1m,
@@ -125,15 +126,22 @@ cdef class VenueBudget:
         self.weight_1m = WindowLimit(
             weight, MINUTE_NS, reserve=<int64_t> (weight * cancel_reserve))
         self.blocked_until_ns = 0
+        self.paused_until_ns = 0
 
     def block(self, int64_t until_ns):
-        """The venue asked for silence; a later end replaces an earlier one."""
+        """The venue has banned the address; a later end replaces an earlier one."""
         self.blocked_until_ns = max(self.blocked_until_ns, until_ns)
+
+    def pause(self, int64_t until_ns):
+        """The venue asked for fewer requests; a later end replaces an earlier one."""
+        self.paused_until_ns = max(self.paused_until_ns, until_ns)
 
     def place_refusal(self, int64_t now_ns):
         """Why a place or amend may not be sent now; NONE: it may."""
         if now_ns < self.blocked_until_ns:
             return VENUE_BANNED
+        if now_ns < self.paused_until_ns:
+            return VENUE_LIMIT
         if (
             self.orders_10s.count(now_ns) < self.orders_10s.limit
             and self.orders_1m.count(now_ns) < self.orders_1m.limit
@@ -157,7 +165,11 @@ cdef class VenueBudget:
 
     def may_query(self, int64_t now_ns, int64_t weight=1):
         """May a request of this weight be sent without touching the reserve for cancels?"""
-        return now_ns >= self.blocked_until_ns and self.weight_1m.room(now_ns) >= weight
+        return (
+            now_ns >= self.blocked_until_ns
+            and now_ns >= self.paused_until_ns
+            and self.weight_1m.room(now_ns) >= weight
+        )
 
     def took_place(self, int64_t now_ns):
         """A place or amend left."""

@@ -1,6 +1,8 @@
 """Decisions in, orders out. The only holder of trading keys.
 
-Sole writer of ``executions``, ``orders`` and ``journal`` (through ``OrderKeeper``).
+Sole writer of ``executions``, ``orders`` and ``journal`` (through ``OrderKeeper``). Here is what a
+decision goes through; ``OrderGuard`` cancels without one, ``RestEntry`` sends while the order
+session is down, ``EntryLimits`` knows what the venue allows, ``OrderResolver`` asks about the rest.
 """
 
 from __future__ import annotations
@@ -12,28 +14,19 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from hft import counters
-from hft.core.generated.views import Decision, TopOfBook
+from hft.core.generated.views import Decision
 from hft.core.orders import Order
-from hft.core.permit import permit_expires_ns, permit_grants, permit_state
-from hft.core.throttle import VenueBudget
+from hft.core.permit import permit_grants, permit_is_reducing
 from hft.counters import RoleState
-from hft.errors import HftError
-from hft.records import (
-    Action,
-    FeedState,
-    Mode,
-    OrderState,
-    OrderType,
-    Reason,
-    Side,
-    Tif,
-    TradingState,
-)
-from hft.roles.context import Context, instrument_views
-from hft.roles.order_events import OrderEvents
+from hft.errors import HftError, UsageError
+from hft.records import Action, Mode, OrderType, Reason, Side, Tif, TradingState
+from hft.roles.context import Context, InstrumentWatch
+from hft.roles.entry_limits import EntryEvents, EntryLimits
+from hft.roles.order_guard import OrderGuard
 from hft.roles.order_keeper import OrderKeeper
 from hft.roles.order_resolver import OrderResolver
-from hft.roles.venue_access import make_rest
+from hft.roles.rest_entry import Grant, RestEntry
+from hft.roles.venue_access import VenueLimits, make_rest
 from hft.units import E8, NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.endpoints import Endpoints
 from hft.venues.binance_usdm.errors import SessionDownError
@@ -47,11 +40,12 @@ from hft.venues.binance_usdm.user_session import UserSession
 
 DECISIONS_PER_CYCLE_MAX: Final = 64
 GUARD_EVERY_NS: Final = 10 * NS_PER_MS
-CANCEL_AGAIN_NS: Final = 500 * NS_PER_MS
-FEED_GRACE_NS: Final = 200 * NS_PER_MS
-HTTP_BANNED: Final = 418
 STOP_REST_NS: Final = 2 * NS_PER_S
 """An orderly stop that still sees open orders after so long cancels by REST as well."""
+# Looked up, as making an enumeration's member from its number takes ten times as long.
+_SIDES: Final = {int(side): side for side in Side}
+_ORDER_TYPES: Final = {int(order_type): order_type for order_type in OrderType}
+_TIFS: Final = {int(tif): tif for tif in Tif}
 
 
 class Execution:
@@ -66,22 +60,15 @@ class Execution:
         self._venue = context.config.venue
         self._decisions, decision_buffer = context.ring_reader("decisions")
         self._decision = Decision(decision_buffer)
-        self._tops, top_buffer = context.cell_reader("tops")
-        self._top = TopOfBook(top_buffer)
         self._permit = context.permit()
         self._halt = context.halt
-        self._risk, self._strategy = context.page_of("risk"), context.page_of("strategy")
+        self._risk = context.page_of("risk")
         self._keeper = OrderKeeper(context)
-        self._events = OrderEvents(context.page, self._keeper)
-        limits = context.plan.limits
-        self._budget = VenueBudget(
-            orders_10s=limits.orders_10s,
-            orders_1m=limits.orders_1m,
-            weight_1m=limits.weight_1m,
-            limit_use=self._config.limit_use,
-            weight_share=self._config.weight_share,
-            cancel_reserve=self._config.cancel_reserve,
-        )
+        self._limits = EntryLimits(context)
+        self._budget, self._throttle = self._limits.budget, self._limits.throttle
+        self._events = EntryEvents(context, self._keeper, self._throttle)
+        self._guard = OrderGuard(context, self._keeper, self._events, self._cancel)
+        self._instruments = InstrumentWatch(context)
         self._encoders: dict[int, OrderTextEncoder] = {}
         self._request_id = 0
         self._credentials: Credentials
@@ -89,11 +76,11 @@ class Execution:
         self._session: OrderSession
         self._users: UserSession
         self._resolver: OrderResolver
+        self._by_rest: RestEntry
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: Callable[[], None] = lambda: None
         self._guarded_ns = 0
         self._was_halted = False
-        self._permit_ns = 0
         self._stop_ns = 0
         self._stop_rest = False
         self._has_users = False
@@ -104,10 +91,7 @@ class Execution:
         """Rebuild the books. What the venue thinks of them is asked once the sessions are up."""
         self._page.state = int(RoleState.RECOVERING)
         self._credentials = load_credentials(self._venue)
-        for instrument_id, view in instrument_views(self._context).items():
-            self._encoders[instrument_id] = OrderTextEncoder(
-                view, self._credentials, self._venue.recv_window_ms
-            )
+        self._renew_encoders()
         consumed_seq = self._keeper.recover(now_ns)
         if consumed_seq > self._decisions.seq:
             self._decisions.seek(consumed_seq + 1)
@@ -115,7 +99,7 @@ class Execution:
         for order in self._keeper.table:
             if not order.is_terminal:
                 self._events.overdue(order, now_ns)
-        self._permit_ns = now_ns
+        self._guard.begin(now_ns)
 
     def start_sessions(
         self,
@@ -127,24 +111,42 @@ class Execution:
         self._loop = loop
         self._turn = turn
         endpoints = Endpoints.from_config(self._venue)
-        self._rest = make_rest(self._context, self._config.weight_share, self._credentials)
+        address = VenueLimits(self._context)
+        share = self._config.weight_share
+        self._rest = make_rest(self._context, share, self._credentials, address)
         self._resolver = OrderResolver(
             self._context, self._rest, self._keeper, self._events, guard, turn
+        )
+        self._by_rest = RestEntry(
+            self._context,
+            self._rest,
+            self._keeper,
+            self._events,
+            self._limits,
+            loop=loop,
+            fence=self._fence,
+            guard=guard,
+            turn=turn,
         )
         self._users = UserSession(
             endpoints,
             listen_key=self._resolver.listen_key,
             on_event=guard(self._on_user_event),
-            on_state=guard(self._on_user_state),
+            on_state=address.watched("users", guard(self._on_user_state)),
             on_batch_end=turn,
+            may_connect=address.may_connect("users"),
+            on_refused=address.on_refused,
         )
         self._session = OrderSession(
             endpoints,
             self._credentials,
             on_reply=guard(self._on_reply),
-            on_state=guard(self._on_session),
+            on_state=address.watched("orders", guard(self._on_session)),
             on_batch_end=turn,
             venue_ms=self._timestamp_ms,
+            suspect_s=self._config.suspect_ms / 1e3,
+            may_connect=address.may_connect("orders"),
+            on_refused=address.on_refused,
         )
         self._session.start(loop)
         self._resolver.start(loop, self._users)
@@ -158,12 +160,14 @@ class Execution:
     def _observe_limits(self, reply: Reply) -> None:
         now_ns = time.monotonic_ns()
         self._budget.observe_orders(now_ns, reply.orders_10s, reply.orders_1m)
-        if reply.retry_after_ms:
-            # One budget for the whole address: what order entry is told holds for REST as well.
-            pause_ns = reply.retry_after_ms * NS_PER_MS
-            self._budget.block(now_ns + pause_ns)
-            note = self._rest.note_ban if reply.status == HTTP_BANNED else self._rest.note_pause
-            note(self._rest.venue_ns + pause_ns)
+        if not reply.is_ok:
+            self._limits.told(
+                self._rest,
+                now_ns,
+                status=reply.status,
+                code=reply.code,
+                retry_after_ms=reply.retry_after_ms,
+            )
 
     def _on_session(self, state: SessionState, detail: str) -> None:
         """Lost in the middle: every unanswered request is unknown from now on."""
@@ -199,14 +203,59 @@ class Execution:
         """Publish what waited, guard what rests, then take new decisions."""
         work_count = self._keeper.flush()
         is_halted = self._halt.is_set
-        is_due = now_ns - self._guarded_ns >= GUARD_EVERY_NS
-        if is_due or (is_halted and not self._was_halted):  # a fresh halt waits for no round
+        is_fresh = is_halted and not self._was_halted
+        if is_fresh or now_ns - self._guarded_ns >= GUARD_EVERY_NS:  # a halt waits for no round
             self._was_halted = is_halted
             self._guarded_ns = now_ns
             work_count += self._guard_orders(now_ns)
+        if is_fresh:
+            self._resolver.cancel_everything()
         if not self._keeper.is_congested:
             work_count += self._take_decisions(now_ns)
+        if self._by_rest.due:
+            work_count += self._by_rest.flush(now_ns)
         return work_count
+
+    def _guard_orders(self, now_ns: int) -> int:
+        """What is done once in a while: limits, sessions, questions, and every open order."""
+        self._limits.refresh(self._rest, now_ns)
+        self._session.watch(now_ns, may_probe=now_ns >= self._budget.blocked_until_ns)
+        self._page.set_gauge(counters.USED_WEIGHT.id, self._rest.used_weight)
+        self._page.set_gauge(counters.ORDERS_10S.id, self._budget.orders_10s.used(now_ns))
+        self._page.set_gauge(counters.ORDERS_1M.id, self._budget.orders_1m.used(now_ns))
+        self._resolver.tend(now_ns)
+        self._renew_encoders()
+        self._rehearse()
+        return self._guard.round(
+            now_ns, is_stopping=bool(self._stop_ns), is_recovered=self._resolver.is_recovered
+        )
+
+    def _renew_encoders(self) -> None:
+        """Write orders by the instruments' decimals as they are now."""
+        for view in self._instruments.poll():
+            self._encoders[view.instrument_id] = OrderTextEncoder(
+                view, self._credentials, self._venue.recv_window_ms
+            )
+
+    def _rehearse(self) -> None:
+        """Write an order text and throw it away: code and keys stay in the caches.
+
+        After 30 ms of silence the first signature costs twenty times the next one.
+        """
+        for encoder in self._encoders.values():
+            encoder.place(
+                0,
+                1,
+                side=Side.BUY,
+                order_type=OrderType.LIMIT,
+                tif=Tif.GTC,
+                is_post_only=True,
+                is_reduce_only=False,
+                price_e8=E8,
+                qty_e8=E8,
+                timestamp_ms=self._timestamp_ms(),
+            )
+            break
 
     def _take_decisions(self, now_ns: int) -> int:
         count = 0
@@ -229,8 +278,11 @@ class Execution:
             reason = self._place(decision, now_ns)
         elif decision.action == Action.AMEND:
             reason = self._amend(decision, order, now_ns)
-        else:
+        elif decision.action == Action.CANCEL:
             reason = self._cancel_decided(order, now_ns)
+        else:
+            self._cancel_all(decision, now_ns)
+            return
         if reason is not Reason.NONE:
             self._page.count(counters.DROPPED.id)
             self._keeper.refuse(decision, order, reason, now_ns)
@@ -238,27 +290,40 @@ class Execution:
     def _place(self, decision: Decision, now_ns: int) -> Reason:
         if self._keeper.table.find(decision.order_id) is not None:
             return Reason.ORDER_ID_REUSED
-        if not self._is_open:
+        is_ready = self._session.is_ready
+        if not (self._is_open and (is_ready or self._by_rest.is_able(now_ns))):
             return Reason.SESSION_DOWN
         refusal = self._budget.place_refusal(now_ns)
+        if refusal is Reason.NONE and now_ns < self._throttle.until_ns:
+            refusal = self._throttle.refusal(decision.strategy_id, decision.is_reduce_only, now_ns)
+        if refusal is Reason.NONE and not self._resolver.is_settled(decision.instrument_id):
+            refusal = Reason.UNRESOLVED_MAX  # what became of an earlier order is not known
         if refusal is not Reason.NONE:
             return refusal
         order = _order_of(decision)
         if self._keeper.table.add(order) < 0:
             return Reason.TABLE_FULL
+        encoder = self._encoders[order.instrument_id]
+        if not is_ready:
+            return self._by_rest.place(order, encoder, decision)
         request_id = self._next_request_id()
-        text = self._encoders[order.instrument_id].place(
-            request_id,
-            order.order_id,
-            side=order.side,
-            order_type=order.order_type,
-            tif=order.tif,
-            is_post_only=order.is_post_only,
-            is_reduce_only=order.is_reduce_only,
-            price_e8=order.price_e8,
-            qty_e8=order.qty_e8,
-            timestamp_ms=self._timestamp_ms(),
-        )
+        try:
+            text = encoder.place(
+                request_id,
+                order.order_id,
+                side=order.side,
+                order_type=order.order_type,
+                tif=order.tif,
+                is_post_only=order.is_post_only,
+                is_reduce_only=order.is_reduce_only,
+                price_e8=order.price_e8,
+                qty_e8=order.qty_e8,
+                timestamp_ms=self._timestamp_ms(),
+                good_till_s=order.good_till_s,
+            )
+        except UsageError:  # the instrument's decimals have changed since risk judged
+            self._keeper.table.remove(order.order_id)
+            return encoder.objection(order.price_e8, order.qty_e8)
         reason, send_ns = self._fence(decision)
         if reason is not Reason.NONE:
             self._keeper.table.remove(order.order_id)
@@ -283,22 +348,30 @@ class Execution:
     def _amend(self, decision: Decision, order: Order | None, now_ns: int) -> Reason:
         if order is None or order.is_terminal:
             return Reason.ORDER_CLOSED
-        if not self._session.is_ready:
+        if not (self._session.is_ready or (self._is_open and self._by_rest.is_able(now_ns))):
             return Reason.SESSION_DOWN
-        if order.is_pending:
+        if order.is_pending or order.order_id in self._by_rest.due:
             return Reason.REQUEST_PENDING
         refusal = self._budget.place_refusal(now_ns)
+        if refusal is Reason.NONE and now_ns < self._throttle.until_ns:
+            refusal = self._throttle.refusal(order.strategy_id, order.is_reduce_only, now_ns)
         if refusal is not Reason.NONE:
             return refusal
+        encoder = self._encoders[order.instrument_id]
+        if not self._session.is_ready:
+            return self._by_rest.amend(order, encoder, decision)
         request_id = self._next_request_id()
-        text = self._encoders[order.instrument_id].amend(
-            request_id,
-            order.order_id,
-            side=order.side,
-            price_e8=decision.price_e8,
-            qty_e8=decision.qty_e8,
-            timestamp_ms=self._timestamp_ms(),
-        )
+        try:
+            text = encoder.amend(
+                request_id,
+                order.order_id,
+                side=order.side,
+                price_e8=decision.price_e8,
+                qty_e8=decision.qty_e8,
+                timestamp_ms=self._timestamp_ms(),
+            )
+        except UsageError:
+            return encoder.objection(decision.price_e8, decision.qty_e8)
         reason, send_ns = self._fence(decision)
         if reason is not Reason.NONE:
             return reason
@@ -314,13 +387,24 @@ class Execution:
     def _cancel_decided(self, order: Order | None, now_ns: int) -> Reason:
         if order is None or order.is_terminal:
             return Reason.ORDER_CLOSED
-        return self._cancel(order, Reason.NONE, now_ns)
+        if self._guard.is_too_soon(order, now_ns):
+            return Reason.REQUEST_PENDING
+        reason = self._cancel(order, Reason.NONE, now_ns)
+        if reason is Reason.NONE:
+            self._guard.note_cancel(order, now_ns)
+        return reason
+
+    def _cancel_all(self, decision: Decision, now_ns: int) -> None:
+        """Journal the decision, and cancel a strategy's orders, or everybody's."""
+        decision.reason = int(Reason.OWN_DECIDED_ALL)  # no order waits for an answer to this one
+        self._keeper.refuse(decision, None, Reason.OWN_DECIDED_ALL, now_ns)
+        self._guard.cancel_all(decision.strategy_id, decision.instrument_id, now_ns)
 
     def _cancel(self, order: Order, reason: Reason, now_ns: int) -> Reason:
         """Send a cancel. Needs no permit: taking risk away is always allowed."""
         if not self._session.is_ready:
-            self._resolver.cancel_by_rest(order, reason)
-            return Reason.NONE
+            is_new = self._by_rest.cancel(order, reason)
+            return Reason.NONE if is_new or reason is Reason.NONE else Reason.REQUEST_PENDING
         refusal = self._budget.cancel_refusal(now_ns)
         if refusal is not Reason.NONE:
             return refusal
@@ -348,7 +432,7 @@ class Execution:
             return False
         return True
 
-    def _fence(self, decision: Decision) -> tuple[Reason, int]:
+    def _fence(self, decision: Decision | Grant) -> tuple[Reason, int]:
         """The last look before bytes leave, with a clock of its own.
 
         Everything before this line may have taken any time: the process can have been stopped.
@@ -362,27 +446,16 @@ class Execution:
             return Reason.PERMIT_EXPIRED, now_ns
         if decision.risk_epoch != self._risk.epoch:
             return Reason.EPOCH_FENCED, now_ns
-        if permit_state(word) is TradingState.REDUCING and not self._reduces(decision):
-            return Reason.REDUCING_ONLY, now_ns
+        if permit_is_reducing(word) and decision.granted_state != TradingState.REDUCING:
+            return Reason.REDUCING_ONLY, now_ns  # judged when positions might still grow
         if now_ns - decision.judge_ns > self._config.decision_age_ms_max * NS_PER_MS:
             return Reason.DECISION_EXPIRED, now_ns
         return Reason.NONE, now_ns
 
-    @staticmethod
-    def _reduces(decision: Decision) -> bool:
-        """Judged against the position that risk saw."""
-        opposes = decision.position_e8 * decision.side < 0
-        return opposes and decision.qty_e8 <= abs(decision.position_e8)
-
     @property
     def _is_open(self) -> bool:
-        """New orders need both directions: order entry, and the stream that tells of fills."""
-        return (
-            self._session.is_ready
-            and self._has_users
-            and self._resolver.is_recovered
-            and not self._stop_ns
-        )
+        """New orders need books that are right, and the stream that tells of fills."""
+        return self._has_users and self._resolver.is_recovered and not self._stop_ns
 
     def _next_request_id(self) -> int:
         self._request_id += 1
@@ -391,92 +464,6 @@ class Execution:
     def _timestamp_ms(self) -> int:
         return self._rest.venue_ns // NS_PER_MS
 
-    # -- authority of its own -------------------------------------------------------------------
-
-    def _guard_orders(self, now_ns: int) -> int:
-        """Overdue answers, orphans, and every cause to cancel without being told."""
-        table = self._keeper.table
-        answer_ns = self._config.answer_ms_max * NS_PER_MS
-        unknown = 0
-        for order in table:
-            if order.is_pending and now_ns - order.request_ns > answer_ns:
-                self._events.overdue(order, now_ns)
-            unknown += order.state is OrderState.UNRESOLVED
-        self._page.set_gauge(counters.OPEN_ORDERS.id, len(table))
-        self._page.set_gauge(counters.UNKNOWN_ORDERS.id, unknown)
-        self._page.set_gauge(counters.USED_WEIGHT.id, self._rest.used_weight)
-        self._page.set_gauge(counters.ORDERS_10S.id, self._budget.orders_10s.used(now_ns))
-        self._page.set_gauge(counters.ORDERS_1M.id, self._budget.orders_1m.used(now_ns))
-        self._resolver.tend(now_ns)
-        self._rehearse()
-        if not len(table):
-            self._note_permit(now_ns)
-            return 0
-        return self._cancel_causes(now_ns)
-
-    def _rehearse(self) -> None:
-        """Write an order text and throw it away: code and keys stay in the caches.
-
-        After 30 ms of silence the first signature costs twenty times the next one.
-        """
-        for encoder in self._encoders.values():
-            encoder.place(
-                0,
-                1,
-                side=Side.BUY,
-                order_type=OrderType.LIMIT,
-                tif=Tif.GTC,
-                is_post_only=True,
-                is_reduce_only=False,
-                price_e8=E8,
-                qty_e8=E8,
-                timestamp_ms=self._timestamp_ms(),
-            )
-            break
-
-    def _note_permit(self, now_ns: int) -> bool:
-        word = self._permit.load()
-        if permit_grants(word, now_ns):
-            self._permit_ns = max(self._permit_ns, min(now_ns, permit_expires_ns(word)))
-            return True
-        return False
-
-    def _cancel_causes(self, now_ns: int) -> int:
-        cause = Reason.NONE
-        has_permit = self._note_permit(now_ns)
-        if self._stop_ns:
-            cause = Reason.OWN_SHUTDOWN
-        elif self._halt.is_set:
-            cause = Reason.OWN_HALT
-        elif not has_permit and now_ns - self._permit_ns > self._config.permit_gone_ms * NS_PER_MS:
-            cause = Reason.OWN_PERMIT_GONE
-        elif now_ns - self._strategy.beat_ns > self._config.strategy_silence_ms * NS_PER_MS:
-            cause = Reason.OWN_STRATEGY_SILENT
-        elif not self._resolver.is_recovered:
-            cause = Reason.OWN_RECOVERY
-        count = 0
-        for order in self._keeper.table:
-            reason = cause
-            if reason is Reason.NONE and self._is_feed_stale(order.instrument_id, now_ns):
-                reason = Reason.OWN_FEED_STALE
-            if reason is Reason.NONE or order.is_terminal:
-                continue
-            if order.state is OrderState.UNRESOLVED and not self._stop_ns:
-                continue  # the ladder asks first; a cancel would only add to what is unknown
-            if order.pending is Action.CANCEL and now_ns - order.request_ns < CANCEL_AGAIN_NS:
-                continue
-            if self._cancel(order, reason, now_ns) is Reason.NONE:
-                self._page.count(counters.OWN_CANCELS.id)
-                count += 1
-        return count
-
-    def _is_feed_stale(self, instrument_id: int, now_ns: int) -> bool:
-        """No live market data: what rests there is priced on nothing."""
-        if not self._tops.read(instrument_id):
-            return True
-        stale_ns = self._context.config.feed.stale_ms * NS_PER_MS + FEED_GRACE_NS
-        return self._top.feed_state != FeedState.LIVE or now_ns - self._top.recv_ns > stale_ns
-
     # -- end ------------------------------------------------------------------------------------
 
     def on_stop(self, now_ns: int) -> bool:
@@ -484,7 +471,8 @@ class Execution:
         if not self._stop_ns:
             self._stop_ns = now_ns
             self._page.state = int(RoleState.STOPPING)
-        if not len(self._keeper.table) and not self._keeper.flush():
+        is_open = any(order.is_ours for order in self._keeper.table)
+        if not is_open and not self._keeper.flush():
             return True
         if now_ns - self._stop_ns > STOP_REST_NS and not self._stop_rest:
             self._stop_rest = True
@@ -496,6 +484,7 @@ class Execution:
         if self._loop is None:
             return  # it ended before any socket was opened
         self._session.stop()
+        self._by_rest.stop()
         self._users.stop()
         self._resolver.stop()
         with contextlib.suppress(HftError, RuntimeError, OSError):  # the process ends anyway
@@ -508,13 +497,14 @@ def _order_of(decision: Decision) -> Order:
         order_id=decision.order_id,
         instrument_id=decision.instrument_id,
         strategy_id=decision.strategy_id,
-        side=Side(decision.side),
+        side=_SIDES[decision.side],
         price_e8=decision.price_e8,
         qty_e8=decision.qty_e8,
-        order_type=OrderType(decision.order_type),
-        tif=Tif(decision.tif),
+        order_type=_ORDER_TYPES[decision.order_type],
+        tif=_TIFS[decision.tif],
         is_post_only=bool(decision.is_post_only),
         is_reduce_only=bool(decision.is_reduce_only),
+        good_till_s=decision.good_till_s,
         decision_seq=decision.seq,
         origin_ns=decision.origin_ns,
     )

@@ -910,3 +910,92 @@ RiskAgainstOrders.TestCase.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None
 )
 TestRiskAgainstOrders = RiskAgainstOrders.TestCase
+
+
+# -- kinds of orders ------------------------------------------------------------------------------
+
+ALL_KINDS = {"is_post_only": 0}
+VENUE_OFFSET_NS = 1_800_000_000 * 1_000_000_000
+
+
+def good_till(seconds_ahead: int, **fields: object) -> Intent:
+    view = intent(1, tif=Tif.GTD, is_post_only=0, **fields)  # type: ignore[arg-type]
+    view.good_till_s = (VENUE_OFFSET_NS + NOW) // 1_000_000_000 + seconds_ahead
+    return view
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"tif": Tif.GTC}, Reason.NONE),
+        ({"tif": Tif.IOC}, Reason.NONE),
+        ({"tif": Tif.FOK}, Reason.NONE),
+        ({"tif": 5}, Reason.MALFORMED),
+        ({"tif": Tif.IOC, "is_post_only": 1}, Reason.MALFORMED),
+        ({"tif": Tif.GTD, "is_post_only": 1}, Reason.MALFORMED),
+        ({"order_type": OrderType.MARKET, "tif": Tif.UNKNOWN, "price": 0}, Reason.NONE),
+        ({"order_type": OrderType.MARKET, "tif": Tif.IOC, "price": 0}, Reason.MALFORMED),
+        ({"order_type": OrderType.MARKET, "tif": Tif.GTC, "is_post_only": 1}, Reason.MALFORMED),
+    ],
+)
+def test_the_kinds_that_there_are(fields: dict[str, object], reason: Reason) -> None:
+    asked = intent(1, **{**ALL_KINDS, **fields})  # type: ignore[arg-type]
+    assert make_book().judge(asked, NOW, ACTIVE) is reason
+
+
+@pytest.mark.parametrize(
+    ("ahead", "reason"),
+    [(602, Reason.NONE), (600, Reason.MALFORMED), (0, Reason.MALFORMED), (-9, Reason.MALFORMED)],
+)
+def test_a_good_till_date_has_to_be_far_enough_ahead(ahead: int, reason: Reason) -> None:
+    book = make_book()
+    book.venue_offset_ns = VENUE_OFFSET_NS
+    assert book.judge(good_till(ahead), NOW, ACTIVE) is reason
+
+
+def test_without_the_venues_clock_no_date_can_be_judged() -> None:
+    assert make_book().judge(good_till(10_000), NOW, ACTIVE) is Reason.MALFORMED
+
+
+def test_a_date_belongs_to_a_good_till_date_order_only() -> None:
+    asked = intent(1)
+    asked.good_till_s = 2_000_000_000
+    assert make_book().judge(asked, NOW, ACTIVE) is Reason.MALFORMED
+
+
+def test_the_date_is_in_the_decision() -> None:
+    book, decision, asked = make_book(), Decision(), good_till(700)
+    book.fill_decision(decision, asked, 0, now_ns=NOW, source=3, risk_epoch=1)
+    assert decision.good_till_s == asked.good_till_s
+
+
+@pytest.mark.parametrize(
+    ("limits", "fields", "reason"),
+    [
+        ({"is_post_only": True}, {"tif": Tif.IOC}, Reason.ORDER_KIND_NOT_ALLOWED),
+        ({"is_post_only": True}, {"order_type": OrderType.MARKET}, Reason.ORDER_KIND_NOT_ALLOWED),
+        ({"is_limit_only": True}, {"order_type": OrderType.MARKET}, Reason.ORDER_KIND_NOT_ALLOWED),
+        ({"is_limit_only": True}, {"tif": Tif.IOC}, Reason.NONE),
+    ],
+)
+def test_a_policy_may_forbid_kinds(
+    limits: dict[str, bool], fields: dict[str, object], reason: Reason
+) -> None:
+    asked = intent(1, **{**ALL_KINDS, **fields})  # type: ignore[arg-type]
+    assert make_book(changed(**limits)).judge(asked, NOW, ACTIVE) is reason
+
+
+@pytest.mark.parametrize(
+    ("side", "qty", "reason"),
+    [
+        (Side.BUY, 1.98, Reason.NONE),
+        (Side.BUY, 1.981, Reason.ORDER_NOTIONAL_MAX),
+        (Side.SELL, 1.999, Reason.NONE),
+        (Side.SELL, 2.001, Reason.ORDER_NOTIONAL_MAX),
+    ],
+)
+def test_a_market_order_counts_at_the_worst_price_it_may_meet(
+    side: Side, qty: float, reason: Reason
+) -> None:
+    asked = intent(1, side, 0, qty, order_type=OrderType.MARKET, is_post_only=0)
+    assert make_book().judge(asked, NOW, ACTIVE) is reason

@@ -151,3 +151,15 @@ def test_the_budget_shows_its_windows_and_refuses_impossible_shares() -> None:
         VenueBudget(orders_10s=1, orders_1m=1, weight_1m=1, limit_use=1.5)
     with pytest.raises(AssertionError):
         WindowLimit(1, 0)
+
+
+def test_a_pause_stops_orders_and_queries_but_no_cancel() -> None:
+    budget = VenueBudget(orders_10s=10, orders_1m=100, weight_1m=1_000)
+    budget.pause(5 * NS_PER_S)
+    budget.pause(3 * NS_PER_S)
+    assert budget.paused_until_ns == 5 * NS_PER_S
+    assert budget.place_refusal(4 * NS_PER_S) is Reason.VENUE_LIMIT
+    assert budget.cancel_refusal(4 * NS_PER_S) is Reason.NONE
+    assert not budget.may_query(4 * NS_PER_S)
+    assert budget.place_refusal(5 * NS_PER_S) is Reason.NONE
+    assert budget.may_query(5 * NS_PER_S)

@@ -22,12 +22,13 @@ from hft.config import VenueConfig
 from hft.core.generated.views import Instrument
 from hft.errors import VenueError
 from hft.records import OrderType, Side, Tif
-from hft.units import E8, floor_to
+from hft.units import E8, floor_to, format_e8
 from hft.venues.binance_usdm.endpoints import Endpoints
 from hft.venues.binance_usdm.exchange_info import SymbolInfo
 from hft.venues.binance_usdm.market_session import MarketSession
 from hft.venues.binance_usdm.order_session import OrderSession, Reply
 from hft.venues.binance_usdm.order_text import OrderTextEncoder, client_order_id
+from hft.venues.binance_usdm.reports import OrderReport, Refusal
 from hft.venues.binance_usdm.rest import RestClient
 from hft.venues.binance_usdm.signing import Credentials, load_credentials
 from hft.venues.binance_usdm.user_events import AccountUpdate, OrderUpdate, TradeLite
@@ -323,6 +324,104 @@ def test_orders_by_rest_and_cancel_all(run, keys, states):
             await rest.countdown_cancel_all(SYMBOL, 60_000)
             await rest.cancel_all(SYMBOL)
             assert await rest.open_orders() == []
+
+    run(main())
+
+
+def test_batches_by_rest_answer_each_order(run, keys):
+    async def main() -> None:
+        async with simulator(*keys) as client:
+            rest, encoder = client.rest, client.encoder
+            words = client.order(client.far_bid_e8)
+            crossing = floor_to(client.bid_e8 * 103 // 100, client.symbol.tick_e8)
+            orders = [
+                encoder.place_parameters(21, **words),
+                encoder.place_parameters(22, **{**client.order(crossing), "is_post_only": True}),
+                encoder.place_parameters(23, **words),
+            ]
+            first, refused, third = await rest.place_orders(orders)
+            assert isinstance(first, OrderReport)
+            assert isinstance(third, OrderReport)
+            assert (first.order_id, third.order_id) == (21, 23)
+            assert isinstance(refused, Refusal)
+            assert refused.code == -5022
+            ids = [client_order_id(order_id) for order_id in (21, 22, 23)]
+            first, unknown, third = await rest.cancel_orders(SYMBOL, ids)
+            assert isinstance(first, OrderReport)
+            assert first.status is OrderStatus.CANCELED
+            assert isinstance(unknown, Refusal)
+            assert unknown.code == -2011
+            assert isinstance(third, OrderReport)
+            assert await rest.open_orders(SYMBOL) == []
+
+    run(main())
+
+
+def test_a_closed_fence_stops_an_order_before_it_leaves(run, keys):
+    class Closed(Exception):
+        pass
+
+    def closed() -> None:
+        raise Closed
+
+    async def main() -> None:
+        async with simulator(*keys) as client:
+            passed: list[int] = []
+            parameters = client.encoder.place_parameters(31, **client.order(client.far_bid_e8))
+            with pytest.raises(Closed):
+                await client.rest.place_order(parameters, closed)
+            assert await client.rest.open_orders(SYMBOL) == []
+            await client.rest.place_order(parameters, lambda: passed.append(1))
+            assert passed == [1]
+
+    run(main())
+
+
+def test_a_good_till_date_order_rests(run, keys, states, wait):
+    async def main() -> None:
+        async with (
+            simulator(*keys) as client,
+            order_session(client, states, wait) as orders,
+        ):
+            good_till_s = client.rest.venue_ns // 1_000_000_000 + 700
+            words = client.order(client.far_bid_e8, tif=Tif.GTD, good_till_s=good_till_s)
+            reply = await orders.ask(wait, client.encoder.place, 41, **words)
+            assert reply.is_ok, reply.message
+            by_rest = await client.rest.place_order(client.encoder.place_parameters(42, **words))
+            assert by_rest.status is OrderStatus.NEW
+            words["good_till_s"] = good_till_s - 200
+            reply = await orders.ask(wait, client.encoder.place, 43, **words)
+            assert reply.code == -5040
+
+    run(main())
+
+
+def test_conditional_orders_are_seen_and_cancelled_apart(run, keys):
+    async def main() -> None:
+        async with simulator(*keys) as client:
+            rest = client.rest
+            trigger = floor_to(client.bid_e8 * 110 // 100, client.symbol.tick_e8)
+            order = (
+                ("algoType", "CONDITIONAL"),
+                ("symbol", SYMBOL),
+                ("side", "BUY"),
+                ("type", "STOP_MARKET"),
+                ("quantity", "0.010"),
+                ("triggerPrice", format_e8(trigger)),
+            )
+            for _ in range(2):
+                await rest.request("POST", "/fapi/v1/algoOrder", order, signed=True)
+            first, second = await rest.open_algo_orders(SYMBOL)
+            assert (first.symbol, first.side, first.trigger_price_e8) == (SYMBOL, Side.BUY, trigger)
+            await rest.cancel_all(SYMBOL)
+            assert len(await rest.open_algo_orders()) == 2, "a store of their own"
+            await rest.cancel_algo_order(SYMBOL, first.algo_id)
+            assert [one.algo_id for one in await rest.open_algo_orders()] == [second.algo_id]
+            with pytest.raises(VenueError) as caught:
+                await rest.cancel_algo_order(SYMBOL, first.algo_id)
+            assert caught.value.code == -2011
+            await rest.cancel_all_algo(SYMBOL)
+            assert await rest.open_algo_orders(SYMBOL) == []
 
     run(main())
 

@@ -371,3 +371,176 @@ def test_a_stopped_session_reports_nothing_more(run, venue, states, wait):
 
     run(main())
     assert states.names == ["OPEN", "UP"]
+
+
+# -- half-open connections ------------------------------------------------------------------------
+
+MS = 1_000_000
+
+
+class Watched:
+    """A session on a clock of the test's, with a venue that answers what it is told to."""
+
+    def __init__(self, venue: Any, states: Any, **settings: Any) -> None:
+        self.now_ns = 1
+        self.harness = Harness(venue, states, clock_ns=lambda: self.now_ns, **settings)
+        self.session = self.harness.start()
+
+    def watch(self, milliseconds: int, *, may_probe: bool = True) -> None:
+        """Look every ten milliseconds, as a role does."""
+        for _ in range(milliseconds // 10):
+            self.now_ns += 10 * MS
+            self.session.watch(self.now_ns, may_probe=may_probe)
+
+    def send(self, number: int) -> None:
+        self.session.send(json.dumps({"id": number, "method": "order.place"}).encode())
+
+
+def methods(peer: Any) -> list[str]:
+    return [json.loads(text)["method"] for text in peer.received]
+
+
+def answer_first_ping(peer: Any, text: str) -> None:
+    """A venue that answers a connection's proof and is silent from then on."""
+    request = json.loads(text)
+    if request["id"] == "proof":
+        peer.send({"id": "proof", "status": 200, "result": {}})
+
+
+def test_a_silent_connection_is_suspect_then_asked_then_replaced(run, venue, states, wait):
+    async def main() -> None:
+        async with venue.serving():
+            venue.on_text = answer_first_ping
+            watched = Watched(venue, states)
+            session = watched.session
+            await wait(lambda: session.is_ready)
+            watched.watch(5_000)
+            assert session.is_ready, "nothing is due"
+            watched.send(1)
+            watched.watch(500)
+            assert session.is_ready
+            watched.watch(10)
+            assert session.is_suspect
+            with pytest.raises(SessionDownError):
+                watched.send(2)
+            await wait(lambda: methods(venue.peers[0]) == ["ping", "order.place", "ping"])
+            watched.watch(480)
+            assert "DOWN" not in states.names
+            watched.watch(40)
+            await wait(lambda: states.names == ["OPEN", "UP", "DOWN", "OPEN", "UP"])
+            assert session.is_ready
+            await watched.harness.stop()
+
+    run(main())
+    assert "whether it lives" in states.detail_of("DOWN")
+
+
+def test_a_venue_that_speaks_keeps_its_connection(run, venue, states, wait):
+    async def main() -> None:
+        async with venue.serving():
+            venue.on_text = answer_proof
+            watched = Watched(venue, states)
+            session = watched.session
+            await wait(lambda: session.is_ready)
+            watched.send(1)  # its answer is lost
+            watched.watch(510)
+            assert session.is_suspect
+            await wait(lambda: session.is_ready)
+            watched.watch(5_000)
+            assert session.is_ready, "what came before an answered question is not waited for"
+            for number in range(2, 12):  # each answer takes almost too long
+                watched.send(number)
+                watched.watch(490)
+                venue.peers[0].send({"id": number, "status": 200, "result": RESULT})
+                await wait(lambda number=number: len(watched.harness.replies) == number - 1)
+                assert session.is_ready
+            assert states.names == ["OPEN", "UP"]
+            await watched.harness.stop()
+
+    run(main())
+
+
+def test_a_slow_venue_is_given_more_time(run, venue, states, wait):
+    async def main() -> None:
+        async with venue.serving():
+            watched = Watched(venue, states)
+            await wait(lambda: bool(venue.peers) and bool(venue.peers[0].received))
+            watched.now_ns += 1_500 * MS
+            venue.peers[0].send({"id": "proof", "status": 200, "result": {}})
+            await wait(lambda: watched.session.is_ready)
+            watched.watch(10)
+            watched.send(1)
+            watched.watch(2_900)
+            assert watched.session.is_ready
+            watched.watch(200)
+            assert watched.session.is_suspect
+            await watched.harness.stop()
+
+    run(main())
+
+
+def test_our_own_sleep_is_not_held_against_the_venue(run, venue, states, wait):
+    async def main() -> None:
+        async with venue.serving():
+            venue.on_text = answer_first_ping
+            watched = Watched(venue, states)
+            await wait(lambda: watched.session.is_ready)
+            watched.watch(10)
+            watched.send(1)
+            watched.now_ns += 3_000 * MS
+            watched.watch(200)
+            assert watched.session.is_ready
+            watched.watch(400)
+            assert watched.session.is_suspect
+            await watched.harness.stop()
+
+    run(main())
+
+
+def test_a_banned_address_asks_nothing(run, venue, states, wait):
+    async def main() -> None:
+        async with venue.serving():
+            venue.on_text = answer_first_ping
+            watched = Watched(venue, states)
+            await wait(lambda: watched.session.is_ready)
+            watched.send(1)
+            watched.watch(5_000, may_probe=False)
+            assert not watched.session.is_suspect
+            await wait(lambda: len(venue.peers[0].received) == 2)
+            assert methods(venue.peers[0]) == ["ping", "order.place"]
+            watched.watch(490)  # the ban is over: asked now, and given its time to answer
+            assert watched.session.is_suspect
+            assert "DOWN" not in states.names
+            await watched.harness.stop()
+
+    run(main())
+
+
+def test_nobody_knocks_before_the_hook_lets_him(run, venue, states, wait):
+    waits = [0.01, 0.01, 0.0]
+    refused: list[tuple[int, float]] = []
+
+    async def main() -> None:
+        async with venue.serving():
+            venue.on_text = answer_proof
+            venue.refuse_with = 418
+            harness = Harness(
+                venue,
+                states,
+                may_connect=lambda: waits.pop(0) if waits else 1_000.0,
+                on_refused=lambda status, wait_s: refused.append((status, wait_s)),
+            )
+            session = harness.start()
+            await wait(lambda: bool(refused))
+            assert (waits, venue.attempts) == ([], 1)
+            assert refused == [(418, 60.0)]
+            venue.refuse_with = 0
+            session.reconnect("the test goes on")
+            await asyncio.sleep(0.05)
+            assert venue.attempts == 1, "the hook says no"
+            waits.append(0.0)
+            session.reconnect("the test goes on")
+            await wait(lambda: session.is_ready)
+            await harness.stop()
+
+    run(main())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hft.errors import PrecisionError, UsageError
-from hft.records import OrderType, Side, Tif
+from hft.records import OrderType, Reason, Side, Tif
 from hft.units import parse_e8
 from hft.venues.binance_usdm.order_text import (
     OrderTextEncoder,
@@ -81,7 +81,9 @@ def test_a_signed_order_holds_every_word_and_the_signature_of_them_all():
         (OrderType.LIMIT, Tif.GTC, 1, "GTX", "ACK"),
         (OrderType.LIMIT, Tif.IOC, 0, "IOC", "RESULT"),
         (OrderType.LIMIT, Tif.FOK, 0, "FOK", "RESULT"),
+        (OrderType.LIMIT, Tif.GTD, 0, "GTD", "ACK"),
         (OrderType.MARKET, Tif.UNKNOWN, 0, None, "RESULT"),
+        (OrderType.MARKET, Tif.GTC, 0, None, "RESULT"),
     ],
 )
 def test_every_kind_of_order_is_signed_over_what_it_says(
@@ -95,6 +97,7 @@ def test_every_kind_of_order_is_signed_over_what_it_says(
         "tif": tif,
         "is_post_only": is_post_only,
         "is_reduce_only": is_reduce_only,
+        "good_till_s": 1_800_000_000 if tif is Tif.GTD else 0,
     }
     params = json.loads(encoder.place(1, 2, timestamp_ms=3, **kind))["params"]
     assert params["signature"] == SIGNED.signer.sign(covered_by(params).encode())
@@ -102,6 +105,8 @@ def test_every_kind_of_order_is_signed_over_what_it_says(
     assert ("price" in params) == (order_type is OrderType.LIMIT)
     assert params.get("reduceOnly") == ("true" if is_reduce_only else None)
     assert params["newOrderRespType"] == response
+    assert params["selfTradePreventionMode"] == "EXPIRE_MAKER"
+    assert params.get("goodTillDate") == ("1800000000000" if tif is Tif.GTD else None)
     by_rest = dict(encoder.place_parameters(2, **kind))
     said = {k: v for k, v in params.items() if isinstance(v, str) and k not in _ADDED}
     assert by_rest == said
@@ -206,3 +211,28 @@ def test_an_order_id_survives_the_wire(order_id):
 )  # fmt: skip
 def test_somebody_elses_client_id_is_none_of_ours(text):
     assert parse_client_order_id(text) is None
+
+
+def test_a_good_till_date_order_without_its_date_is_refused():
+    encoder = OrderTextEncoder(Places(), SIGNED, 1_000)
+    order = {**ORDER, "tif": Tif.GTD, "is_post_only": False}
+    for wrong in (order, {**ORDER, "good_till_s": 1_800_000_000}):
+        with pytest.raises(UsageError, match="no such order"):
+            encoder.place(1, 2, timestamp_ms=3, **wrong)
+        with pytest.raises(UsageError, match="no such order"):
+            encoder.place_parameters(2, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("price", "qty", "reason"),
+    [
+        ("3120.555", "1", Reason.PRICE_OFF_TICK),
+        ("0", "1", Reason.PRICE_OFF_TICK),
+        ("3120.55", "1.0005", Reason.QTY_OFF_STEP),
+        ("3120.55", "0", Reason.QTY_OFF_STEP),
+        ("3120.55", "1", Reason.MALFORMED),
+    ],
+)
+def test_what_cannot_be_written_has_a_reason(price, qty, reason):
+    encoder = OrderTextEncoder(Places(), SIGNED, 1_000)
+    assert encoder.objection(parse_e8(price), parse_e8(qty)) is reason

@@ -148,3 +148,32 @@ def test_computed_figures_are_rounded_and_others_are_not():
     for text in ("abc", "NaN", "Infinity", "1e30", "9" * 30):
         with pytest.raises(PrecisionError):
             rounded_e8(text)
+
+
+def test_a_batch_is_answered_element_by_element():
+    body = json.dumps([ORDER, {"code": -5022, "msg": "Post Only"}, {"code": "-2011", "msg": ""}])
+    placed, refused, gone = reports.parse_batch(body.encode())
+    assert placed == reports.parse_order(json.dumps(ORDER).encode())
+    assert refused == reports.Refusal(code=-5022, text="Post Only")
+    assert gone == reports.Refusal(code=-2011, text="")
+
+
+def test_open_conditional_orders():
+    row = {"algoId": 4000001910058351, "clientAlgoId": "sl-01", "orderType": "STOP_MARKET",
+           "symbol": "ETHUSDT", "side": "BUY", "quantity": "0.250", "algoStatus": "NEW",
+           "triggerPrice": "3188.00", "reduceOnly": True, "closePosition": False,
+           "icebergQuantity": None, "activatePrice": "", "isActivated": False}  # fmt: skip
+    (report,) = reports.parse_algo_orders(json.dumps([row]).encode())
+    assert (report.symbol, report.algo_id, report.client_algo_id) == (
+        "ETHUSDT", 4000001910058351, "sl-01",
+    )  # fmt: skip
+    assert (report.kind, report.status, report.side) == ("STOP_MARKET", "NEW", Side.BUY)
+    assert (report.qty_e8, report.trigger_price_e8) == (parse_e8("0.25"), parse_e8("3188"))
+    assert report.is_reduce_only
+    assert not report.is_close_position
+
+
+@pytest.mark.parametrize("body", [b"{}", b'[{"code":"x"}]', b"<html>"])
+def test_a_batch_that_is_none_is_an_error_in_words(body):
+    with pytest.raises(VenueError):
+        reports.parse_batch(body)

@@ -164,8 +164,16 @@ class OnState(Protocol):
         ...
 
 
+def ignore_refusal(_status: int, _wait_s: float) -> None:
+    """Nobody wants to hear of refused handshakes."""
+
+
 class Session(ABC):
-    """Keeps one connection of a kind open until it is stopped."""
+    """Keeps one connection of a kind open until it is stopped.
+
+    ``may_connect()`` is asked before each attempt: seconds to wait before it is asked again; 0: go.
+    ``on_refused(status, wait_s)`` hears of a handshake that the venue answered with an HTTP error.
+    """
 
     def __init__(
         self,
@@ -175,8 +183,12 @@ class Session(ABC):
         random_share: Callable[[], float] = random.random,
         ping_idle_s: float = 0.0,
         proof_s: float = CONNECT_S,
+        may_connect: Callable[[], float] = lambda: 0.0,
+        on_refused: Callable[[int, float], None] = ignore_refusal,
     ) -> None:
         self._on_state = on_state
+        self._may_connect = may_connect
+        self._on_refused = on_refused
         self._rotate_s = rotate_s
         self._random = random_share
         self._ping_idle_s = ping_idle_s
@@ -279,13 +291,17 @@ class Session(ABC):
     async def _establish(self) -> Connection:
         """A connection in use, however many attempts it takes."""
         while True:
-            wait_s = 0.0
+            wait_s = self._may_connect()
+            if wait_s > 0:
+                await self._pause(wait_s)
+                continue
             try:
                 url = self._url()
                 if url is not None:
                     return await self._open(url, is_candidate=False)
             except RefusedError as error:
                 wait_s = error.retry_s
+                self._on_refused(error.status, wait_s)
                 self._report(SessionState.DOWN, error.message)
             except HftError as error:
                 self._report(SessionState.DOWN, error.message)
@@ -358,7 +374,7 @@ class Session(ABC):
     async def _rotate(self, old: Connection) -> Connection | None:
         """Open beside ``old``, wait for proof, change over. None: it did not come to that."""
         url = self._url()
-        if url is None:
+        if url is None or self._may_connect() > 0:
             return None
         try:
             fresh = await self._open(url, is_candidate=True)
@@ -418,9 +434,8 @@ def _refused(url: str, error: WSHandshakeError) -> RefusedError:
     assert error.response is not None
     status = int(error.response.status)
     retry_after = error.response.headers.get("Retry-After", "")
-    retry_s = REFUSED_S.get(status, 0.0)
-    if retry_after.isdigit():
-        retry_s = max(retry_s, float(retry_after))
+    # The venue's own word counts: a ban taken for longer than it is keeps everybody out.
+    retry_s = float(retry_after) if retry_after.isdigit() else REFUSED_S.get(status, 0.0)
     return RefusedError(
         f"{unreachable(url, f'the WebSocket handshake was answered with HTTP {status}').message}",
         status=status,

@@ -3,6 +3,10 @@
 With an Ed25519 key the connection is logged on once; with an HMAC key each request signs itself
 and a ``ping`` proves the connection. User events do not come here. Replies come in any order and
 are matched by id; a reply with the id null concerns the connection as a whole.
+
+A connection that owes an answer and says nothing at all is suspect: the other side may be gone
+without a word. It is asked with a ``ping``, carries no more requests until it speaks, and is
+replaced when it stays silent. A venue that is slow but speaks is never suspect for long.
 """
 
 from __future__ import annotations
@@ -17,10 +21,17 @@ import msgspec
 from picows import WSFrame, WSMsgType, WSTransport
 
 from hft.errors import PrecisionError
-from hft.units import NS_PER_MS
+from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.endpoints import Endpoints
 from hft.venues.binance_usdm.errors import SessionDownError, banned_until_ms
-from hft.venues.binance_usdm.link import PING_IDLE_S, Connection, OnState, Session, SessionState
+from hft.venues.binance_usdm.link import (
+    PING_IDLE_S,
+    Connection,
+    OnState,
+    Session,
+    SessionState,
+    ignore_refusal,
+)
 from hft.venues.binance_usdm.reports import OrderReport, WireOrder, order_report
 from hft.venues.binance_usdm.signing import Credentials
 
@@ -28,10 +39,16 @@ __all__ = ["OrderSession", "Reply", "SessionState", "decode_reply"]
 
 NO_REQUEST: Final = -1
 NOT_TOLD: Final = -1
+STALL_NS: Final = 100 * NS_PER_MS
+"""Not watched for so long: we were asleep ourselves, and answers may lie unread in the socket."""
+PATIENCE: Final = 2
+"""How many times the round trip of its proof a connection may stay silent in any case."""
 DRAIN_S: Final = 10.0
 """A rotated connection stays open for so long when answers are still due on it."""
 _TEXT: Final = WSMsgType.TEXT
 _PROOF_ID: Final = "proof"
+_PING_ID: Final = "alive"
+_PING: Final = json.dumps({"id": _PING_ID, "method": "ping"}).encode()
 _EPOCH_MS: Final = 1_000_000_000_000
 """Larger numbers are times, not durations."""
 
@@ -166,6 +183,15 @@ class _OrderConnection(Connection):
         super().__init__()
         self._session = session
         self.in_flight = 0
+        self.waiting_ns = 0
+        """Since when an answer is due and nothing has come, monotonic; 0: none is due."""
+        self.due = 0
+        """Answers that are due: none is, once a later question has been answered."""
+        self.proof_ns = 0
+        self.round_trip_ns = 0
+        """When the first request left, and how long its answer took."""
+        self.suspect_ns = 0
+        """Since when the connection is suspect, and asked whether it lives; 0: it is not."""
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Every frame of the socket."""
@@ -207,6 +233,7 @@ class _OrderConnection(Connection):
         """A request handed over now leaves now."""
         return (
             self.ready.done()
+            and not self.suspect_ns
             and not self.closed.done()
             and not self.is_congested
             and self.transport is not None
@@ -219,6 +246,8 @@ class OrderSession(Session):
 
     ``on_reply(reply, recv_ns)`` gets each reply with the monotonic time of its arrival. DOWN in
     ``on_state`` means that requests in flight have no answer any more: their outcome is unknown.
+    ``suspect_s`` is the silence, with an answer due, that makes the connection suspect; as much
+    again replaces it. Noticed by ``watch`` only.
     """
 
     def __init__(
@@ -229,17 +258,24 @@ class OrderSession(Session):
         on_reply: Callable[[Reply, int], None],
         on_state: OnState,
         rotate_s: float = 82_800.0,
+        suspect_s: float = 0.5,
         on_batch_end: Callable[[], None] | None = None,
         venue_ms: Callable[[], int] = lambda: time.time_ns() // NS_PER_MS,
         random_share: Callable[[], float] = random.random,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        may_connect: Callable[[], float] = lambda: 0.0,
+        on_refused: Callable[[int, float], None] = ignore_refusal,
     ) -> None:
         super().__init__(
             on_state=on_state,
             rotate_s=rotate_s,
             random_share=random_share,
             ping_idle_s=PING_IDLE_S,
+            may_connect=may_connect,
+            on_refused=on_refused,
         )
+        self._suspect_ns = int(suspect_s * NS_PER_S)
+        self._watched_ns = 0
         self._endpoints = endpoints
         self._credentials = credentials
         self._on_reply = on_reply
@@ -273,7 +309,40 @@ class OrderSession(Session):
                 remedy="wait for UP; the session reconnects by itself",
             )
         self._usable.send(_TEXT, text)
-        self._active.in_flight += 1  # type: ignore[union-attr]  # usable implies active
+        active = self._active
+        assert active is not None  # as one is usable
+        active.in_flight += 1
+        active.due += 1
+        if not active.waiting_ns:
+            active.waiting_ns = self._clock_ns()
+
+    @property
+    def is_suspect(self) -> bool:
+        """The connection in use owes an answer and has been silent for too long."""
+        return self._active is not None and self._active.suspect_ns > 0
+
+    def watch(self, now_ns: int, *, may_probe: bool = True) -> None:
+        """Look whether the connection in use is silent for too long; to be called all the time.
+
+        ``may_probe`` False: the venue wants no requests at all, so that nothing can be asked.
+        """
+        active, stalled_ns = self._active, now_ns - self._watched_ns
+        self._watched_ns = now_ns
+        if active is None or not active.waiting_ns or not active.ready.done() or not may_probe:
+            return
+        if stalled_ns > STALL_NS:
+            active.waiting_ns = now_ns
+            active.suspect_ns = now_ns if active.suspect_ns else 0
+            return
+        patience_ns = max(self._suspect_ns, PATIENCE * active.round_trip_ns)
+        if active.suspect_ns:
+            if now_ns - active.suspect_ns > patience_ns:
+                active.close("no answer, not even to the question whether it lives")
+        elif now_ns - active.waiting_ns > patience_ns:
+            active.suspect_ns = now_ns
+            if active.transport is not None and not active.transport.is_close_frame_sent:
+                active.transport.send(_TEXT, _PING)
+            self.refresh()
 
     def stop(self) -> None:
         """Close and stay closed. Callbacks end with this call."""
@@ -303,6 +372,9 @@ class OrderSession(Session):
         if text_id == _PROOF_ID:
             self._on_proof_reply(connection, reply)
             return
+        self._heard(connection, recv_ns, is_all_answered=text_id == _PING_ID)
+        if text_id == _PING_ID:
+            return
         if reply.request_id != NO_REQUEST:
             connection.in_flight = max(0, connection.in_flight - 1)
         if self.state is not SessionState.STOPPED:
@@ -310,6 +382,14 @@ class OrderSession(Session):
         if reply.request_id == NO_REQUEST and reply.status in (401, 403):
             # The key was revoked, or the logon is gone: a new logon decides.
             connection.close(f"refused by the venue: {reply.code} {reply.message}")
+
+    def _heard(self, connection: _OrderConnection, recv_ns: int, *, is_all_answered: bool) -> None:
+        """Whatever comes shows that the other side lives; what is still due is due from now on."""
+        connection.due = 0 if is_all_answered else max(0, connection.due - 1)
+        connection.waiting_ns = recv_ns if connection.due else 0
+        if connection.suspect_ns:
+            connection.suspect_ns = 0
+            self.refresh()
 
     # -- Session --------------------------------------------------------------------------------
 
@@ -326,6 +406,7 @@ class OrderSession(Session):
         assert self._loop is not None
         connection.ready.add_done_callback(lambda _: self._on_proof(connection))
         connection.transport.send(_TEXT, self._proof_text())
+        connection.proof_ns = self._clock_ns()
         self._loop.call_later(self._proof_s, self._on_proof_deadline, connection)
 
     def _take_over(self, old: Connection | None, fresh: Connection) -> None:
@@ -365,6 +446,7 @@ class OrderSession(Session):
 
     def _on_proof_reply(self, connection: _OrderConnection, reply: Reply) -> None:
         if reply.is_ok:
+            connection.round_trip_ns = self._clock_ns() - connection.proof_ns
             connection.prove()
         else:
             connection.close(f"logon refused: {reply.code} {reply.message}".rstrip())

@@ -5,7 +5,8 @@ at start, prices and quantities are written with exactly the instrument's decima
 kept from one call to the next, so that the path can be rehearsed as often as one likes.
 
 What is always said, because the venue's defaults differ between entry points: the self-trade
-prevention mode (``EXPIRE_MAKER``) and the response type. ACK for orders that may rest: it comes as
+prevention mode (``EXPIRE_MAKER``; batches and the WebSocket API would take none) and the response
+type. ACK for orders that may rest: it comes as
 soon as the order is accepted. RESULT for orders that end at once (IOC, FOK, MARKET): it tells the
 final state and the executed quantity even while the user stream is silent. Prices of fills are in
 neither since 2026-07-14 (Binance USD-M API, new order and WebSocket API order.place).
@@ -18,29 +19,34 @@ from typing import Final, NamedTuple, Protocol
 
 from hft.core.decimals import format_e8_bytes
 from hft.errors import PrecisionError, UsageError
-from hft.records import OrderType, Side, Tif
+from hft.records import OrderType, Reason, Side, Tif
 from hft.units import format_e8
 from hft.venues.binance_usdm.signing import Credentials
 
 Parameters = tuple[tuple[str, str], ...]
 SELF_TRADE_PREVENTION: Final = "EXPIRE_MAKER"
+E8_PLACES: Final = 8
 
 _CLIENT_ORDER_ID: Final = re.compile(r"h[0-9a-f]{16}")
 _SIDES: Final[dict[int, str]] = {Side.BUY: "BUY", Side.SELL: "SELL"}
 _KINDS: Final = (
     (OrderType.MARKET, Tif.UNKNOWN, False),
+    (OrderType.MARKET, Tif.GTC, False),
     (OrderType.LIMIT, Tif.GTC, False),
     (OrderType.LIMIT, Tif.GTC, True),
     (OrderType.LIMIT, Tif.IOC, False),
     (OrderType.LIMIT, Tif.FOK, False),
+    (OrderType.LIMIT, Tif.GTD, False),
 )
-"""Type, time in force, post-only: the orders that can be written."""
+"""Type, time in force, post-only: the orders that can be written. A market order says no time."""
 
 # Marks of the changing values in a prepared text; "%.0b" takes a value and writes nothing.
 _ID: Final = "h%016x"
 _DECIMAL: Final = "%b"
 _NOTHING: Final = "%.0b"
 _MARKS: Final = (_ID, _DECIMAL, _NOTHING)
+_GOOD_TILL: Final = "good-till-ms"
+"""Stands where a good-till-date order has its date: the one value that few orders have."""
 
 
 def client_order_id(order_id: int) -> str:
@@ -87,6 +93,11 @@ class _Prepared(NamedTuple):
     signed: bytes
     """What the signature covers: takes client order id, price, quantity, timestamp."""
 
+    def until(self, good_till_s: int) -> _Prepared:
+        """The same for one date, seconds of the venue's wall clock."""
+        mark, date = _GOOD_TILL.encode(), str(_good_till_ms(good_till_s)).encode()
+        return _Prepared(self.json.replace(mark, date), self.signed.replace(mark, date))
+
 
 class OrderTextEncoder:
     """Order requests of one instrument.
@@ -99,6 +110,7 @@ class OrderTextEncoder:
         "_amends",
         "_api_key",
         "_cancel",
+        "_dated",
         "_is_signed",
         "_places",
         "_price_places",
@@ -120,7 +132,7 @@ class OrderTextEncoder:
         self._recv_window_ms = recv_window_ms
         self._price_places = instrument.price_places
         self._qty_places = instrument.qty_places
-        self._places: dict[tuple[int, int, int, int, int], _Prepared] = {
+        kinds: dict[tuple[int, int, int, int, int], _Prepared] = {
             (side, order_type, tif, post_only, reduce_only): self._prepare(
                 "order.place",
                 {
@@ -134,6 +146,8 @@ class OrderTextEncoder:
             for order_type, tif, post_only in _KINDS
             for reduce_only in (False, True)
         }
+        self._places = {kind: text for kind, text in kinds.items() if kind[2] != Tif.GTD}
+        self._dated = {kind: text for kind, text in kinds.items() if kind[2] == Tif.GTD}
         self._amends = {
             side: self._prepare(
                 "order.modify",
@@ -158,6 +172,7 @@ class OrderTextEncoder:
         price_e8: int,
         qty_e8: int,
         timestamp_ms: int,
+        good_till_s: int = 0,
     ) -> bytes:
         """``order.place``. The price of a market order is ignored.
 
@@ -166,20 +181,24 @@ class OrderTextEncoder:
             order_id: ours; becomes the client order id.
             side: ``Side``.
             order_type: ``OrderType``.
-            tif: ``Tif``; a market order has none.
+            tif: ``Tif``; that of a market order is ignored.
             is_post_only: reject rather than take; good-till-cancelled orders only.
             is_reduce_only: may only shrink the position.
             price_e8: limit price, 1e-8.
             qty_e8: quantity, 1e-8.
             timestamp_ms: wall clock of the venue.
+            good_till_s: end of a good-till-date order, seconds of the venue's wall clock.
 
         Raises:
-            UsageError: no such kind of order.
+            UsageError: no such kind of order; good-till-date without a date, or the reverse.
             PrecisionError: price or quantity has more decimals than the instrument.
         """
-        prepared = self._places.get((side, order_type, tif, is_post_only, is_reduce_only))
+        kinds = self._dated if good_till_s else self._places
+        prepared = kinds.get((side, order_type, tif, is_post_only, is_reduce_only))
         if prepared is None:
             raise _no_such_order(side, order_type, tif, is_post_only)
+        if good_till_s:
+            prepared = prepared.until(good_till_s)
         price = _decimal(price_e8, self._price_places) if order_type == OrderType.LIMIT else b""
         qty = _decimal(qty_e8, self._qty_places)
         return self._text(prepared, request_id, order_id, price, qty, timestamp_ms)
@@ -226,15 +245,21 @@ class OrderTextEncoder:
         is_reduce_only: int,
         price_e8: int,
         qty_e8: int,
+        good_till_s: int = 0,
     ) -> Parameters:
         """Parameters of ``POST /fapi/v1/order``, time and signature excepted. As ``place``."""
-        if (side, order_type, tif, is_post_only, is_reduce_only) not in self._places:
+        kinds = self._dated if good_till_s else self._places
+        if (side, order_type, tif, is_post_only, is_reduce_only) not in kinds:
             raise _no_such_order(side, order_type, tif, is_post_only)
         is_limit = order_type == OrderType.LIMIT
         price = (("price", _decimal(price_e8, self._price_places).decode()),) if is_limit else ()
+        words = _static_fields(side, order_type, tif, bool(is_post_only), bool(is_reduce_only))
+        if good_till_s:
+            date = str(_good_till_ms(good_till_s))
+            words = tuple((name, date if word == _GOOD_TILL else word) for name, word in words)
         return (
             ("symbol", self.symbol),
-            *_static_fields(side, order_type, tif, bool(is_post_only), bool(is_reduce_only)),
+            *words,
             ("newClientOrderId", client_order_id(order_id)),
             ("quantity", _decimal(qty_e8, self._qty_places).decode()),
             *price,
@@ -254,6 +279,14 @@ class OrderTextEncoder:
             ("quantity", _decimal(qty_e8, self._qty_places).decode()),
             ("price", _decimal(price_e8, self._price_places).decode()),
         )
+
+    def objection(self, price_e8: int, qty_e8: int) -> Reason:
+        """Why a price or quantity cannot be written with this instrument's decimals."""
+        if price_e8 <= 0 or price_e8 % 10 ** (E8_PLACES - self._price_places):
+            return Reason.PRICE_OFF_TICK
+        if qty_e8 <= 0 or qty_e8 % 10 ** (E8_PLACES - self._qty_places):
+            return Reason.QTY_OFF_STEP
+        return Reason.MALFORMED
 
     def _text(
         self,
@@ -303,12 +336,13 @@ def _static_fields(
 ) -> Parameters:
     """The words of an order that are the same for every order of its kind."""
     is_limit = order_type == OrderType.LIMIT
-    may_rest = is_limit and tif == Tif.GTC
+    may_rest = is_limit and tif in (Tif.GTC, Tif.GTD)
     tif_word = "GTX" if is_post_only else Tif(tif).name
     return (
         ("side", _SIDES[side]),
         ("type", OrderType(order_type).name),
         *((("timeInForce", tif_word),) if is_limit else ()),
+        *((("goodTillDate", _GOOD_TILL),) if is_limit and tif == Tif.GTD else ()),
         *((("reduceOnly", "true"),) if is_reduce_only else ()),
         ("newOrderRespType", "ACK" if may_rest else "RESULT"),
         ("selfTradePreventionMode", SELF_TRADE_PREVENTION),
@@ -318,5 +352,13 @@ def _static_fields(
 def _no_such_order(side: int, order_type: int, tif: int, is_post_only: int) -> UsageError:
     return UsageError(
         f"no such order: side {side}, type {order_type}, tif {tif}, post-only {bool(is_post_only)}",
-        remedy="limit orders have GTC, IOC or FOK, post-only only GTC; market orders have no tif",
+        remedy=(
+            "limit orders have GTC, IOC, FOK or GTD, the last one with a date and no other, "
+            "post-only only GTC; market orders have no tif"
+        ),
     )
+
+
+def _good_till_ms(good_till_s: int) -> int:
+    """The date as the venue takes it: ms, of which it looks at whole seconds only."""
+    return good_till_s * 1_000

@@ -52,6 +52,29 @@ class OrderReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     created_ns: int = 0
 
 
+class Refusal(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What the venue said of one element of a batch that it did not carry out."""
+
+    code: int
+    text: str
+
+
+class AlgoOrderReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One open conditional order: they live in a store of their own until they trigger."""
+
+    symbol: str
+    client_algo_id: str
+    algo_id: int
+    kind: str
+    """The venue's word, such as STOP_MARKET."""
+    status: str
+    side: Side
+    qty_e8: int
+    trigger_price_e8: int
+    is_reduce_only: bool
+    is_close_position: bool
+
+
 class PositionReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One position; ``position_side`` is BOTH in one-way mode."""
 
@@ -167,6 +190,24 @@ class WireOrder(msgspec.Struct, rename="camel", gc=False):
     time: int = 0
 
 
+class _WireBatchElement(WireOrder, rename="camel", gc=False):
+    code: int | str = 200
+    msg: str = ""
+
+
+class _WireAlgoOrder(msgspec.Struct, rename="camel", gc=False):
+    symbol: str
+    algo_id: int
+    client_algo_id: str = ""
+    order_type: str = ""
+    algo_status: str = ""
+    side: str = ""
+    quantity: str = "0"
+    trigger_price: str = "0"
+    reduce_only: bool = False
+    close_position: bool = False
+
+
 class _WirePosition(msgspec.Struct, rename="camel", gc=False):
     symbol: str
     position_amt: str
@@ -251,6 +292,8 @@ class _WireIncome(msgspec.Struct, rename="camel", gc=False):
 
 _ORDER: Final = msgspec.json.Decoder(WireOrder)
 _ORDERS: Final = msgspec.json.Decoder(list[WireOrder])
+_BATCH: Final = msgspec.json.Decoder(list[_WireBatchElement])
+_ALGO_ORDERS: Final = msgspec.json.Decoder(list[_WireAlgoOrder])
 _POSITIONS: Final = msgspec.json.Decoder(list[_WirePosition])
 _BALANCES: Final = msgspec.json.Decoder(list[_WireBalance])
 _ACCOUNT: Final = msgspec.json.Decoder(_WireAccount)
@@ -299,6 +342,16 @@ def parse_order(body: bytes) -> OrderReport:
 def parse_orders(body: bytes) -> list[OrderReport]:
     """Open or all orders."""
     return _parse(_ORDERS.decode, lambda rows: [order_report(row) for row in rows], body)
+
+
+def parse_batch(body: bytes) -> list[OrderReport | Refusal]:
+    """Answers to a batch, one for each element in its place: some may be refused."""
+    return _parse(_BATCH.decode, lambda rows: [_batch_element(row) for row in rows], body)
+
+
+def parse_algo_orders(body: bytes) -> list[AlgoOrderReport]:
+    """Open conditional orders."""
+    return _parse(_ALGO_ORDERS.decode, lambda rows: [_algo_order(row) for row in rows], body)
 
 
 def parse_positions(body: bytes) -> list[PositionReport]:
@@ -372,8 +425,29 @@ def _parse(
 ) -> _Report:
     try:
         return convert(decode(body))
-    except (msgspec.DecodeError, PrecisionError) as error:
+    except (msgspec.DecodeError, PrecisionError, ValueError) as error:
         raise malformed(body, error) from None
+
+
+def _batch_element(wire: _WireBatchElement) -> OrderReport | Refusal:
+    if wire.order_id:
+        return order_report(wire)
+    return Refusal(code=int(wire.code), text=wire.msg)
+
+
+def _algo_order(wire: _WireAlgoOrder) -> AlgoOrderReport:
+    return AlgoOrderReport(
+        symbol=wire.symbol,
+        client_algo_id=wire.client_algo_id,
+        algo_id=wire.algo_id,
+        kind=wire.order_type,
+        status=wire.algo_status,
+        side=SIDES.get(wire.side, Side.NONE),
+        qty_e8=rounded_e8(wire.quantity),
+        trigger_price_e8=rounded_e8(wire.trigger_price),
+        is_reduce_only=wire.reduce_only,
+        is_close_position=wire.close_position,
+    )
 
 
 def _position(wire: _WirePosition) -> PositionReport:

@@ -7,7 +7,7 @@ while the venue asks for a pause; only a ban stops them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -19,17 +19,21 @@ from hft.venues.binance_usdm.order_text import Parameters
 from hft.venues.binance_usdm.reports import (
     AccountConfig,
     AccountReport,
+    AlgoOrderReport,
     BalanceReport,
     CommissionRate,
     IncomeReport,
     OrderReport,
     PositionReport,
+    Refusal,
     SymbolConfig,
     TradeReport,
     malformed,
     parse_account,
     parse_account_config,
+    parse_algo_orders,
     parse_balances,
+    parse_batch,
     parse_commission_rate,
     parse_incomes,
     parse_order,
@@ -43,6 +47,9 @@ from hft.venues.binance_usdm.rest_transport import RestTransport, server_time_ms
 __all__ = ["RestClient"]
 
 TRADES_PER_PAGE: Final = 1_000
+PLACES_MAX: Final = 5
+CANCELS_MAX: Final = 10
+"""Orders in one batch, as the venue takes them."""
 DEPTH_WEIGHTS: Final = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
 
 
@@ -56,7 +63,32 @@ class _WireModes(msgspec.Struct, rename="camel"):
 
 
 class RestClient(RestTransport):
-    """All calls. See ``RestTransport`` for construction, limits, bans, clock and errors."""
+    """All calls. See ``RestTransport`` for construction, limits, bans, clock and errors.
+
+    A ``fence`` is called when a request is signed, right before it leaves: what it raises is raised
+    by the call, and nothing has left. A process that was stopped before its fence learns there that
+    its time is over; one that was stopped after it sends a timestamp that the venue refuses.
+    """
+
+    _fence: Callable[[], None] | None = None
+
+    def _query(self, params: Sequence[tuple[str, str]], *, signed: bool) -> str:
+        query = super()._query(params, signed=signed)
+        fence, self._fence = self._fence, None
+        if fence is not None:
+            fence()
+        return query
+
+    async def _send_order(
+        self, method: str, parameters: Parameters, fence: Callable[[], None] | None
+    ) -> OrderReport:
+        # Nothing is awaited between here and ``_query``: the fence meets this very request.
+        self._fence = fence
+        try:
+            body = await self.request(method, "/fapi/v1/order", parameters, signed=True, weight=0)
+        finally:
+            self._fence = None
+        return parse_order(body)
 
     # -- public ---------------------------------------------------------------------------------
 
@@ -97,15 +129,17 @@ class RestClient(RestTransport):
 
     # -- orders -----------------------------------------------------------------------------------
 
-    async def place_order(self, parameters: Parameters) -> OrderReport:
+    async def place_order(
+        self, parameters: Parameters, fence: Callable[[], None] | None = None
+    ) -> OrderReport:
         """Place what ``OrderTextEncoder.place_parameters`` wrote. One order, weight 0."""
-        body = await self.request("POST", "/fapi/v1/order", parameters, signed=True, weight=0)
-        return parse_order(body)
+        return await self._send_order("POST", parameters, fence)
 
-    async def amend_order(self, parameters: Parameters) -> OrderReport:
+    async def amend_order(
+        self, parameters: Parameters, fence: Callable[[], None] | None = None
+    ) -> OrderReport:
         """Amend as ``OrderTextEncoder.amend_parameters`` wrote. Counts as one order, weight 0."""
-        body = await self.request("PUT", "/fapi/v1/order", parameters, signed=True, weight=0)
-        return parse_order(body)
+        return await self._send_order("PUT", parameters, fence)
 
     async def cancel_order(self, symbol: str, client_id: str) -> OrderReport:
         """Cancel one order by its client order id. Weight 1.
@@ -118,10 +152,42 @@ class RestClient(RestTransport):
         )
         return parse_order(body)
 
+    async def place_orders(self, orders: Sequence[Parameters]) -> list[OrderReport | Refusal]:
+        """Place up to five orders in one request: weight 5, each counts as an order.
+
+        The answers stand in the sequence of the orders; the venue carries them out in any.
+        """
+        assert 0 < len(orders) <= PLACES_MAX
+        batch = msgspec.json.encode([dict(order) for order in orders]).decode()
+        parameters = (("batchOrders", batch),)
+        body = await self.request(
+            "POST", "/fapi/v1/batchOrders", parameters, signed=True, weight=len(orders)
+        )
+        return parse_batch(body)
+
+    async def cancel_orders(
+        self, symbol: str, client_ids: Sequence[str]
+    ) -> list[OrderReport | Refusal]:
+        """Cancel up to ten orders of one symbol in one request. Weight 1.
+
+        The answers stand in the sequence of the ids; each means what that of ``cancel_order`` does.
+        """
+        assert 0 < len(client_ids) <= CANCELS_MAX
+        ids = msgspec.json.encode(list(client_ids)).decode()
+        body = await self.request(
+            "DELETE",
+            "/fapi/v1/batchOrders",
+            (("symbol", symbol), ("origClientOrderIdList", ids)),
+            signed=True,
+            essential=True,
+        )
+        return parse_batch(body)
+
     async def cancel_all(self, symbol: str) -> None:
         """Cancel every open order of the symbol, whoever placed it. Weight 1.
 
-        An acknowledgement only: the cancellations come as user events.
+        An acknowledgement only: the cancellations come as user events. Conditional orders stay:
+        ``cancel_all_algo``.
         """
         await self.request(
             "DELETE",
@@ -176,6 +242,39 @@ class RestClient(RestTransport):
             weight=1 if symbol is not None else 40,
         )
         return parse_orders(body)
+
+    # -- conditional orders: a store of their own until they trigger -------------------------------
+
+    async def open_algo_orders(self, symbol: str | None = None) -> list[AlgoOrderReport]:
+        """Open conditional orders of a symbol (weight 1) or of all (weight 40)."""
+        body = await self.request(
+            "GET",
+            "/fapi/v1/openAlgoOrders",
+            (("symbol", symbol),) if symbol is not None else (),
+            signed=True,
+            weight=1 if symbol is not None else 40,
+        )
+        return parse_algo_orders(body)
+
+    async def cancel_algo_order(self, symbol: str, algo_id: int) -> None:
+        """Cancel one conditional order. Weight 1. VenueError -2011: gone, or triggered."""
+        await self.request(
+            "DELETE",
+            "/fapi/v1/algoOrder",
+            (("symbol", symbol), ("algoId", str(algo_id))),
+            signed=True,
+            essential=True,
+        )
+
+    async def cancel_all_algo(self, symbol: str) -> None:
+        """Cancel every conditional order of the symbol, whoever placed it. Weight 1."""
+        await self.request(
+            "DELETE",
+            "/fapi/v1/algoOpenOrders",
+            (("symbol", symbol),),
+            signed=True,
+            essential=True,
+        )
 
     # -- account ----------------------------------------------------------------------------------
 

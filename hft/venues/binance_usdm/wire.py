@@ -48,7 +48,13 @@ STATUSES: Final = {status.name: status for status in OrderStatus if status}
 EXEC_TYPES: Final = {kind.name: kind for kind in ExecType if kind}
 SIDES: Final = {"BUY": Side.BUY, "SELL": Side.SELL}
 ORDER_TYPES: Final = {"LIMIT": OrderType.LIMIT, "MARKET": OrderType.MARKET}
-TIFS: Final = {"GTC": Tif.GTC, "IOC": Tif.IOC, "FOK": Tif.FOK, "GTX": Tif.GTC}
+TIFS: Final = {
+    "GTC": Tif.GTC,
+    "IOC": Tif.IOC,
+    "FOK": Tif.FOK,
+    "GTD": Tif.GTD,
+    "GTX": Tif.GTC,
+}
 """GTX is post-only: good till cancelled, and never taking."""
 POST_ONLY_TIF: Final = "GTX"
 
