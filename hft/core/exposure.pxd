@@ -41,6 +41,7 @@ cdef struct OpenOrder:
     bint is_cancel_asked  # then a dropped decision may be the cancel, and not the amend
     bint is_closed
     bint is_unresolved
+    bint is_adopted  # found at the venue: the trades before are not its own to tell
 
 
 cdef struct InstrumentExposure:

@@ -5,6 +5,10 @@ the position plus everything on that side that may still execute, including unan
 and reported-but-unseen quantity. All sums are kept as orders live; reading them costs nothing.
 They are 128 bits wide: no quantity or price in a record makes one overflow.
 
+An order that the venue has and nobody here had asked for (``ADOPTED``: somebody else's, or ours
+from an earlier life) counts from the record on that tells of it. Its id may have the top bit set.
+What had executed of it by then is not open any more, whether or not its trades are still to come.
+
 A successor rebuilds it from positions, rows of the ``orders`` table and approved decisions, then
 feeds it the executions after their as-of: what a row or a position already includes is skipped by
 sequence.
@@ -31,15 +35,18 @@ cdef enum:
     KIND_CANCEL_REJECTED = 8
     KIND_AMEND_REJECTED = 9
     KIND_DROPPED = 12
+    KIND_ADOPTED = 13
 
     STATE_NONE = 0
     STATE_UNRESOLVED = 3
     STATE_FIRST_TERMINAL = 10
 
 assert (ACTION_PLACE, ACTION_AMEND) == (records.Action.PLACE, records.Action.AMEND)
-assert (KIND_FILL, KIND_AMENDED, KIND_CANCEL_REJECTED, KIND_AMEND_REJECTED, KIND_DROPPED) == (
+assert (
+    KIND_FILL, KIND_AMENDED, KIND_CANCEL_REJECTED, KIND_AMEND_REJECTED, KIND_DROPPED, KIND_ADOPTED
+) == (
     records.ExecKind.FILL, records.ExecKind.AMENDED, records.ExecKind.CANCEL_REJECTED,
-    records.ExecKind.AMEND_REJECTED, records.ExecKind.DROPPED)
+    records.ExecKind.AMEND_REJECTED, records.ExecKind.DROPPED, records.ExecKind.ADOPTED)
 assert (STATE_NONE, STATE_UNRESOLVED, STATE_FIRST_TERMINAL) == (
     records.OrderState.NONE, records.OrderState.UNRESOLVED, records.OrderState.FILLED)
 assert (SOURCE_MAX, INSTRUMENTS_MAX, E8) == (
@@ -225,9 +232,18 @@ cdef class Exposure:
         cdef int state = execution.order_state
         if kind == KIND_FILL:
             self.fill(execution, order)
+        elif kind == KIND_ADOPTED and order == NULL and execution.leaves_qty_e8 > 0:
+            order = self.enter(
+                execution.order_id, self.watch(execution.instrument_id), execution.side,
+                execution.price_e8, execution.cum_qty_e8 + execution.leaves_qty_e8)
+            order.is_adopted = True
+            order.traded_qty_e8 = execution.cum_qty_e8
         if order == NULL or (seq and seq <= order.executions_seq):
             return 0
         order.executions_seq = seq
+        if order.is_adopted and kind == KIND_FILL:
+            # A trade from before the adoption: it was not open any more.
+            order.traded_qty_e8 = min(order.traded_qty_e8, execution.cum_qty_e8)
         order.cum_qty_e8 = max(order.cum_qty_e8, execution.cum_qty_e8, order.traded_qty_e8)
         if order.amends and (
             kind == KIND_AMENDED or kind == KIND_AMEND_REJECTED
@@ -273,6 +289,12 @@ cdef class Exposure:
         instrument.executions_seq = executions_seq
         self.revalue(instrument)
 
+    def adjust_position(self, uint32_t instrument_id, int64_t change_e8):
+        """The account moved a position by what no execution explains."""
+        cdef InstrumentExposure *instrument = self.watch(instrument_id)
+        instrument.position_e8 += change_e8
+        self.revalue(instrument)
+
     def add_open_order(self, OrderRow row not None):
         """A row of the ``orders`` table; execution records it includes no longer change it.
 
@@ -286,7 +308,8 @@ cdef class Exposure:
             record.order_id, self.watch(record.instrument_id), record.side, record.price_e8,
             record.qty_e8)
         order.cum_qty_e8 = record.cum_qty_e8
-        order.traded_qty_e8 = record.traded_qty_e8
+        order.is_adopted = not record.strategy_id
+        order.traded_qty_e8 = record.cum_qty_e8 if order.is_adopted else record.traded_qty_e8
         order.is_closed = record.order_state >= STATE_FIRST_TERMINAL
         order.executions_seq = record.executions_seq
         if record.pending_qty_e8:

@@ -15,16 +15,26 @@ from hft.core.permit import pack_permit, permit_state
 from hft.core.policies import limits_for
 from hft.core.risk import RiskBook
 from hft.counters import RoleState
-from hft.records import Mode, Reason, TradingState
-from hft.roles.context import Context, instrument_views
+from hft.records import ExecKind, Mode, Reason, TradingState
+from hft.roles.context import Context, InstrumentWatch
 from hft.units import NS_PER_MS
 from ipc import Command
 
 EXECUTIONS_PER_CYCLE_MAX: Final = 64
 INTENTS_PER_CYCLE_MAX: Final = 64
 COMMANDS_EVERY_NS: Final = 20 * NS_PER_MS
+CELLS_EVERY_NS: Final = 50 * NS_PER_MS
 PENDING_SLOT: Final = 0
 """Place in the role page where the batch in the making is noted."""
+STATE_SLOT: Final = 1
+"""Place in the role page that keeps the trading state: the permit may grant less for a while."""
+FOREIGN_KINDS: Final = (ExecKind.ADOPTED, ExecKind.FILL)
+FORCED_CLOSES: Final = {
+    Reason.LIQUIDATION: "the venue liquidates a position",
+    Reason.AUTO_DELEVERAGING: "the venue closes a position by auto-deleveraging",
+    Reason.SETTLEMENT: "the venue settles an instrument",
+}
+"""Whoever does these knows better than our books: nothing more is sent before a person looked."""
 
 
 class Risk:
@@ -48,8 +58,15 @@ class Risk:
         self._halt = context.halt
         self._intents_cursor = self._page.cursor(graph.cursor_index("intents.strategy"))
         self._account = context.page_of("account")
+        self._execution_page = context.page_of("execution")
+        self._positions, position_buffer = context.cell_reader("positions")
+        self._position = Position(position_buffer)
+        self._adjusted_e8: dict[int, int] = {}
+        self._instruments = InstrumentWatch(context)
         self._state = TradingState.HALTED
+        self._cells_ns = 0
         self._renewed_ns = 0
+        self._renewed_state = TradingState.HALTED
         self._commanded_ns = 0
         self._dropped = 0
         self._book: RiskBook
@@ -59,13 +76,12 @@ class Risk:
     def on_start(self, now_ns: int) -> None:
         """Inherit the trading state, rebuild every exposure from what is committed."""
         self._page.state = int(RoleState.RECOVERING)
-        self._state = permit_state(self._permit.load())
-        instruments = instrument_views(self._context)
+        noted = self._page.pending(STATE_SLOT)
+        self._state = permit_state(self._permit.load() if noted is None else noted[1])
         overrides = msgspec.structs.asdict(self._config.limits)
         limits = limits_for(self._config.policy, self._context.plan.equity_e8, overrides)
-        self._book = RiskBook(limits, instruments)
-        for view in instruments.values():
-            self._book.set_instrument(InstrumentRules.from_view(view))
+        self._book = RiskBook(limits, [i.instrument_id for i in self._context.plan.instruments])
+        self._read_instruments()
         self._rebuild(now_ns)
         self._resume()
         self._page.state = int(RoleState.READY)
@@ -81,14 +97,14 @@ class Risk:
         )
         read_seq = self._executions.seq
         oldest_seq = read_seq
-        reader, buffer = self._context.cell_reader("positions")
-        position = Position(buffer)
+        position = self._position
         for instrument in self._context.plan.instruments:
             index = graph.position_cell(Mode.LIVE, instrument.instrument_id)
             as_of_seq = 0
-            if reader.read(index):
+            if self._positions.read(index):
                 as_of_seq = position.executions_seq
                 self._book.add_position(instrument.instrument_id, position.position_e8, as_of_seq)
+                self._adjusted_e8[instrument.instrument_id] = position.adjusted_e8
             oldest_seq = min(oldest_seq, as_of_seq)
         rows, row_buffer = self._context.cell_reader("orders")
         row = OrderRow(row_buffer)
@@ -119,7 +135,12 @@ class Risk:
 
     def do_work(self, now_ns: int) -> int:
         """Executions first: a fill changes what may be approved."""
-        work_count = self._poll_executions()
+        work_count = self._poll_executions(now_ns)
+        if now_ns - self._cells_ns >= CELLS_EVERY_NS:
+            self._cells_ns = now_ns
+            self._read_positions()
+            self._read_instruments()
+            self._measure_venue_clock()
         work_count += self._judge(now_ns)
         self._renew(now_ns)
         if now_ns - self._commanded_ns >= COMMANDS_EVERY_NS:
@@ -127,15 +148,52 @@ class Risk:
             work_count += self._obey(now_ns)
         return work_count
 
-    def _poll_executions(self) -> int:
+    def _poll_executions(self, now_ns: int) -> int:
         count = 0
-        executions = self._executions
+        executions, record = self._executions, self._execution
         while count < EXECUTIONS_PER_CYCLE_MAX and executions.next():
-            self._book.on_execution(self._execution)
+            self._book.on_execution(record)
+            if record.reason:
+                self._react(record, now_ns)
             count += 1
         if count:
             executions.commit()
         return count
+
+    def _react(self, record: Execution, now_ns: int) -> None:
+        """What nobody here asked for ends normal trading, before the record counts as read."""
+        reason = record.reason
+        if reason == Reason.OWN_OVERFILL or (
+            reason == Reason.FOREIGN_ORDER and record.exec_kind in FOREIGN_KINDS
+        ):
+            if self._state == TradingState.ACTIVE:
+                self._set_state(TradingState.REDUCING)
+                self._renew(now_ns)
+        elif reason >= Reason.LIQUIDATION and record.exec_kind in FOREIGN_KINDS:
+            self._halt.set(FORCED_CLOSES[Reason(reason)], self.name)
+            self._renew(now_ns)
+
+    def _read_positions(self) -> None:
+        """Take over what the account adjusted: no execution tells of it."""
+        position = self._position
+        for instrument in self._context.plan.instruments:
+            number = instrument.instrument_id
+            if self._positions.read(graph.position_cell(Mode.LIVE, number)):
+                change_e8 = position.adjusted_e8 - self._adjusted_e8.get(number, 0)
+                if change_e8:
+                    self._adjusted_e8[number] = position.adjusted_e8
+                    self._book.adjust_position(number, change_e8)
+
+    def _read_instruments(self) -> None:
+        for view in self._instruments.poll():
+            self._book.set_instrument(InstrumentRules.from_view(view))
+
+    def _measure_venue_clock(self) -> None:
+        """Execution compares its wall clock with the venue's; orders with a date need both."""
+        page = self._execution_page
+        if page.state == RoleState.READY:
+            ours_ns = time.time_ns() - time.monotonic_ns()
+            self._book.venue_offset_ns = ours_ns + page.gauge(counters.CLOCK_OFFSET_NS.id)
 
     def _judge(self, now_ns: int) -> int:
         count = 0
@@ -164,12 +222,21 @@ class Risk:
             book.take_top(instrument_id, self._top)
         if self._marks.read(instrument_id):
             book.take_mark(instrument_id, self._mark)
-        if self._account.gauge(counters.AGREES.id):
+        if self._account.gauge(counters.AGREES.id) or self._account.gauge(counters.DIFFERS.id):
             book.on_account(self._account.beat_ns)
         return book.judge(intent, now_ns, self._granted())
 
     def _granted(self) -> TradingState:
-        return TradingState.HALTED if self._halt.is_set else self._state
+        if self._halt.is_set:
+            return TradingState.HALTED
+        if self._account.gauge(counters.DIFFERS.id):
+            return min(self._state, TradingState.REDUCING)
+        return self._state
+
+    def _set_state(self, state: TradingState) -> None:
+        """Change the state that a successor inherits; the permit follows it."""
+        self._state = state
+        self._page.begin(STATE_SLOT, 1, int(state))
 
     def _fill_decision(self, intent: Intent, reason: Reason, now_ns: int) -> None:
         context = self._context
@@ -190,11 +257,13 @@ class Risk:
         if granted == TradingState.HALTED:
             if self._permit.load():
                 self._permit.store(0)
-                self._state = TradingState.HALTED
+                self._renewed_state = TradingState.HALTED
+                self._set_state(TradingState.HALTED)
                 self._page.set_gauge(counters.PERMIT_STATE.id, 0)
             return
-        if now_ns - self._renewed_ns >= self._config.permit_renew_ms * NS_PER_MS:
-            self._renewed_ns = now_ns
+        is_due = now_ns - self._renewed_ns >= self._config.permit_renew_ms * NS_PER_MS
+        if is_due or granted != self._renewed_state:
+            self._renewed_ns, self._renewed_state = now_ns, granted
             self._permit.store(pack_permit(granted, now_ns + self._config.permit_ms * NS_PER_MS))
             self._page.set_gauge(counters.PERMIT_STATE.id, int(granted))
             self._page.count(counters.PERMITS.id)
@@ -206,7 +275,6 @@ class Risk:
         while (command := queue.receive(context.source, epoch=context.epoch)) is not None:
             self._page.count(counters.COMMANDS.id)
             self._carry_out(command)
-            self._renewed_ns = 0
             self._renew(now_ns)
             count += 1
         if queue.dropped > self._dropped:
@@ -217,9 +285,9 @@ class Risk:
     def _carry_out(self, command: Command) -> None:
         if command.name == "arm":
             self._halt.clear()
-            self._state = TradingState.ACTIVE
+            self._set_state(TradingState.ACTIVE)
         elif command.name == "reduce":
-            self._state = TradingState.REDUCING
+            self._set_state(TradingState.REDUCING)
 
     # -- end ------------------------------------------------------------------------------------
 

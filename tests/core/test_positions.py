@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hft.core.generated.views import Position as PositionView
-from hft.core.positions import Position, cut
+from hft.core.positions import ENTRY_ROUNDING_E8, Position, cut, venue_cost_e16
 from hft.records import Side
 from hft.units import E8, parse_e8
 
@@ -76,10 +76,48 @@ def test_open_profit_needs_a_mark() -> None:
 
 def test_an_adopted_position_earns_nothing_for_the_past() -> None:
     position = Position(1)
-    position.adopt(-3 * E8, 50 * E8)
+    assert position.adjust(-3 * E8, -150 * E8 * E8) == -3 * E8
     assert (position.position_e8, position.average_price_e8) == (-3 * E8, 50 * E8)
     assert position.wallet_delta_e8 == 0
     assert apply(position, Side.BUY, "3", "49") == 3 * E8
+
+
+@settings(deadline=None)
+@given(FILLS, st.integers(1, 10_000).map(lambda n: n * 1_000_000))
+def test_cost_follows_from_what_the_venue_prints(
+    fills: list[tuple[Side, int, int]], mark_e8: int
+) -> None:
+    held = Position(1)
+    for side, qty_e8, price_e8 in fills:
+        held.apply_fill(side, qty_e8, price_e8)
+    held.mark_e8 = mark_e8
+    unit_e8 = ENTRY_ROUNDING_E8
+    printed_e8 = (held.average_price_e8 + unit_e8 // 2) // unit_e8 * unit_e8
+    cost_e16 = venue_cost_e16(held.position_e8, printed_e8, mark_e8, held.unrealised_pnl_e8)
+    assert abs(cost_e16 - held.cost_e16) < E8, "right to the last digit of the money"
+
+
+def test_open_profit_of_another_mark_price_is_not_believed() -> None:
+    assert venue_cost_e16(2 * E8, 100 * E8, 150 * E8, 7 * E8) == 200 * E8 * E8
+    assert venue_cost_e16(2 * E8, 100 * E8, 0, 0) == 200 * E8 * E8
+    assert venue_cost_e16(0, 0, 150 * E8, 0) == 0
+
+
+@settings(deadline=None)
+@given(FILLS)
+def test_position_is_what_was_traded_and_what_was_adjusted(
+    fills: list[tuple[Side, int, int]],
+) -> None:
+    position = Position(1)
+    for number, (side, qty_e8, price_e8) in enumerate(fills):
+        position.apply_fill(side, qty_e8, price_e8)
+        if number % 3 == 2:
+            before_e8 = position.position_e8
+            assert position.adjust(-qty_e8, -qty_e8 * price_e8) == -qty_e8 - before_e8
+        view = PositionView()
+        position.fill(view)
+        traded_e8 = view.bought_qty_e8 - view.sold_qty_e8
+        assert view.position_e8 == traded_e8 + view.adjusted_e8
 
 
 @settings(deadline=None)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
 
 from hft import counters, graph
-from hft.core.generated.views import Decision, Execution, Intent, MarkPrice, TopOfBook
-from hft.core.order_id import make_order_id
+from hft.core.generated.views import (
+    Decision,
+    Execution,
+    Instrument,
+    Intent,
+    MarkPrice,
+    Position,
+    TopOfBook,
+)
+from hft.core.generated.views import Order as OrderRow
+from hft.core.order_id import foreign_order_id, make_order_id
 from hft.core.permit import permit_grants, permit_state
 from hft.counters import RoleState
 from hft.records import (
     Action,
     ExecKind,
     FeedState,
+    InstrumentStatus,
     Kind,
     Mode,
     OrderState,
@@ -43,6 +54,12 @@ class Desk:
         self._intents, buffer = self.strategy.ring_writer("intents.strategy")
         self.intent = Intent(buffer)
         feed = house.context("feed")
+        self._instruments, instrument_buffer = feed.cell_writer("instruments")
+        self.instrument = Instrument(instrument_buffer)
+        self._positions, position_buffer = self.account.cell_writer("positions")
+        self._position = Position(position_buffer)
+        self._rows, row_buffer = self.execution.cell_writer("orders")
+        self.row = OrderRow(row_buffer)
         self._tops, top_buffer = feed.cell_writer("tops")
         self._top = TopOfBook(top_buffer)
         self._marks, mark_buffer = feed.cell_writer("marks")
@@ -93,6 +110,36 @@ class Desk:
         record.price_e8, record.trade_id = 999 * E8 // 10, trade_id
         record.order_state = int(OrderState.FILLED)
         assert self._executions.offer()
+
+    def report(
+        self, kind: ExecKind, order_id: int, reason: Reason = Reason.NONE, *, qty: int = 1,
+        cum: int = 0, leaves: int = 0, trade_id: int = 0, side: Side = Side.BUY,
+        state: OrderState = OrderState.WORKING,
+    ) -> int:  # fmt: skip
+        """Publish an execution; returns its sequence."""
+        record = self.execution_record
+        record.clear()
+        record.kind, record.mode, record.instrument_id = int(Kind.EXECUTION), int(Mode.LIVE), BTC
+        record.order_id, record.exec_kind, record.side = order_id, int(kind), int(side)
+        record.qty_e8, record.cum_qty_e8, record.leaves_qty_e8 = qty * E8, cum * E8, leaves * E8
+        record.price_e8, record.trade_id, record.reason = 999 * E8 // 10, trade_id, int(reason)
+        record.order_state = int(state)
+        seq = self._executions.next_seq
+        assert self._executions.offer()
+        return seq
+
+    def account_says(self, position_e8: int, adjusted_e8: int = 0, executions_seq: int = 0) -> None:
+        """Write the position cell."""
+        cell = self._position
+        cell.clear()
+        cell.kind, cell.instrument_id = int(Kind.POSITION), BTC
+        cell.position_e8, cell.adjusted_e8 = position_e8, adjusted_e8
+        cell.executions_seq = executions_seq
+        self._positions.write(graph.position_cell(Mode.LIVE, BTC))
+
+    def write_row(self, index: int) -> None:
+        """Write the row buffer into the ``orders`` table."""
+        self._rows.write(index)
 
     def decisions(self) -> list[tuple[int, Reason]]:
         found = []
@@ -239,3 +286,253 @@ def test_full_ring_pauses_intake_and_loses_nothing(house, desk):
 def test_risk_is_ready_after_its_start(house, desk):
     _, context = start(house)
     assert context.page.state == RoleState.READY
+
+
+# -- what is not ours -----------------------------------------------------------------------------
+
+FOREIGN = foreign_order_id(BTC, 9_123_300_451)
+
+
+class Died(Exception):
+    """The process ended here."""
+
+
+class DyingCursor:
+    """A ring reader whose owner dies instead of committing."""
+
+    def __init__(self, reader) -> None:
+        self._reader = reader
+
+    def __getattr__(self, name: str):
+        return getattr(self._reader, name)
+
+    def commit(self) -> None:
+        raise Died
+
+
+def granted(context) -> TradingState:
+    return permit_state(context.permit().load())
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (ExecKind.ADOPTED, Reason.FOREIGN_ORDER),
+        (ExecKind.FILL, Reason.FOREIGN_ORDER),
+        (ExecKind.CANCELED, Reason.OWN_OVERFILL),
+    ],
+)
+def test_what_nobody_asked_for_leaves_reducing_even_when_risk_dies_before_its_cursor(
+    house, desk, kind, reason
+):
+    risk, context = start(house)
+    desk.report(kind, FOREIGN, reason, leaves=1, trade_id=7)
+    risk._executions = DyingCursor(risk._executions)
+    with pytest.raises(Died):
+        risk.do_work(time.monotonic_ns())
+    assert granted(context) is TradingState.REDUCING
+    house.end(context)
+    successor, context = start(house, is_armed=False)
+    successor.do_work(time.monotonic_ns())
+    assert granted(context) is TradingState.REDUCING
+    assert not context.halt.is_set
+
+
+def test_foreign_order_that_ends_and_own_recovery_change_no_state(house, desk):
+    risk, context = start(house)
+    desk.report(ExecKind.CANCELED, FOREIGN, Reason.FOREIGN_ORDER, state=OrderState.CANCELED)
+    desk.report(ExecKind.ADOPTED, make_order_id(1, 7, 1), Reason.OWN_RECOVERY, leaves=1)
+    risk.do_work(time.monotonic_ns())
+    assert granted(context) is TradingState.ACTIVE
+
+
+@pytest.mark.parametrize(
+    "reason", [Reason.LIQUIDATION, Reason.AUTO_DELEVERAGING, Reason.SETTLEMENT]
+)
+def test_forced_close_halts_even_when_risk_dies_before_its_cursor(house, desk, reason):
+    risk, context = start(house)
+    desk.report(ExecKind.FILL, FOREIGN, reason, trade_id=7)
+    risk._executions = DyingCursor(risk._executions)
+    with pytest.raises(Died):
+        risk.do_work(time.monotonic_ns())
+    assert context.halt.is_set
+    assert not permit_grants(context.permit().load(), time.monotonic_ns())
+
+
+def test_armed_again_what_a_successor_reads_again_does_not_count(house, desk):
+    risk, context = start(house)
+    desk.report(ExecKind.FILL, FOREIGN, Reason.FOREIGN_ORDER, trade_id=7)
+    risk.do_work(time.monotonic_ns())
+    assert granted(context) is TradingState.REDUCING
+    context.commands.send(context.source, Command.make("arm", sender="test"))
+    risk.do_work(time.monotonic_ns() + 30 * NS_PER_MS)
+    assert granted(context) is TradingState.ACTIVE
+    house.end(context)
+    successor, context = start(house, is_armed=False)
+    successor.do_work(time.monotonic_ns())
+    assert successor._book.position_e8(BTC) == E8, "the fill was read again, for the position"
+    assert granted(context) is TradingState.ACTIVE
+
+
+def test_foreign_order_counts_against_the_limits(house, desk):
+    risk, _ = start(house)
+    desk.report(ExecKind.ADOPTED, FOREIGN, Reason.FOREIGN_ORDER, qty=5, leaves=5)
+    risk.do_work(time.monotonic_ns())
+    assert risk._book.worst_long_e8(BTC) == 5 * E8
+
+
+# -- differences and adjustments ------------------------------------------------------------------
+
+
+def test_difference_reduces_for_as_long_as_it_lasts_and_is_no_stale_account(house, desk):
+    risk, context = start(house)
+    desk.account.page.set_gauge(counters.AGREES.id, 0)
+    desk.account.page.set_gauge(counters.DIFFERS.id, 1)
+    order_id = desk.ask()
+    risk.do_work(time.monotonic_ns())
+    assert desk.decisions() == [(order_id, Reason.REDUCING_ONLY)]
+    assert granted(context) is TradingState.REDUCING
+    desk.account.page.set_gauge(counters.AGREES.id, 1)
+    desk.account.page.set_gauge(counters.DIFFERS.id, 0)
+    order_id = desk.ask()
+    risk.do_work(time.monotonic_ns())
+    assert desk.decisions() == [(order_id, Reason.NONE)]
+    assert granted(context) is TradingState.ACTIVE
+
+
+def test_successor_of_a_risk_that_died_during_a_difference_trades_again_after_it(house, desk):
+    risk, context = start(house)
+    desk.account.page.set_gauge(counters.DIFFERS.id, 1)
+    risk.do_work(time.monotonic_ns())
+    assert granted(context) is TradingState.REDUCING
+    house.end(context)
+    successor, context = start(house, is_armed=False)
+    assert granted(context) is TradingState.REDUCING
+    desk.account.page.set_gauge(counters.DIFFERS.id, 0)
+    successor.do_work(time.monotonic_ns())
+    assert granted(context) is TradingState.ACTIVE
+
+
+def test_difference_makes_nothing_of_a_halt(house, desk):
+    risk, context = start(house, is_armed=False)
+    desk.account.page.set_gauge(counters.DIFFERS.id, 1)
+    risk.do_work(time.monotonic_ns())
+    assert not permit_grants(context.permit().load(), time.monotonic_ns())
+
+
+def test_adjustment_moves_the_position_once(house, desk):
+    risk, context = start(house)
+    now_ns = time.monotonic_ns()
+    desk.account_says(3 * E8, adjusted_e8=3 * E8)
+    for number in range(1, 4):
+        risk.do_work(now_ns + number * 60 * NS_PER_MS)
+    assert risk._book.position_e8(BTC) == 3 * E8
+    desk.account_says(2 * E8, adjusted_e8=2 * E8)
+    risk.do_work(now_ns + 300 * NS_PER_MS)
+    assert risk._book.position_e8(BTC) == 2 * E8
+    house.end(context)
+    successor, _ = start(house, is_armed=False)
+    successor.do_work(now_ns + 400 * NS_PER_MS)
+    assert successor._book.position_e8(BTC) == 2 * E8, "the cell includes it"
+
+
+def test_position_adopted_after_the_start_of_risk_counts(house, desk):
+    """The account adopts at its first life: executions until then, and an adjustment."""
+    risk, _ = start(house)
+    desk.report(ExecKind.FILL, FOREIGN, Reason.FOREIGN_ORDER, trade_id=7)
+    risk.do_work(time.monotonic_ns())
+    desk.account_says(5 * E8, adjusted_e8=4 * E8, executions_seq=1)
+    risk.do_work(time.monotonic_ns() + 60 * NS_PER_MS)
+    assert risk._book.position_e8(BTC) == 5 * E8
+
+
+# -- the instrument table -------------------------------------------------------------------------
+
+
+def test_changed_rules_and_a_halted_symbol_hold_within_a_poll(house, desk):
+    risk, _ = start(house)
+    row = desk.instrument
+    assert desk._instruments.read(BTC)
+    row.tick_e8, row.instrument_version = E8, 2
+    desk._instruments.write(BTC)
+    first = desk.ask()
+    risk._cells_ns = 0
+    risk.do_work(time.monotonic_ns())
+    row.status, row.instrument_version = int(InstrumentStatus.HALTED), 3
+    desk._instruments.write(BTC)
+    second = desk.ask(price_e8=100 * E8)
+    risk._cells_ns = 0
+    risk.do_work(time.monotonic_ns())
+    assert desk.decisions() == [
+        (first, Reason.PRICE_OFF_TICK),
+        (second, Reason.INSTRUMENT_NOT_TRADING),
+    ]
+
+
+# -- rebuilding -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_rebuilt_exposure_equals_the_one_that_never_died(house, desk, seed):
+    """Foreign orders in every state, adjustments, and deaths between processing and cursor."""
+    choose = random.Random(seed)
+    risk, context = start(house)
+    orders: dict[int, list[int]] = {}  # id: quantity, filled, row
+    seqs: dict[int, int] = {}
+    position = adjusted = trade_id = 0
+
+    def write_row(order_id: int) -> None:
+        qty, cum, row_index = orders[order_id]
+        row = desk.row
+        row.clear()
+        if cum < qty:
+            row.kind, row.instrument_id, row.order_id = int(Kind.ORDER), BTC, order_id
+            row.side, row.order_state = int(Side.BUY), int(OrderState.WORKING)
+            row.qty_e8, row.cum_qty_e8, row.traded_qty_e8 = qty * E8, cum * E8, cum * E8
+            row.executions_seq = seqs[order_id]
+        desk.write_row(row_index)
+
+    for number in range(1, 60):
+        kind = choose.choice(("adopt", "fill", "fill", "account", "adjust", "work", "die"))
+        working = [one for one, (qty, cum, _) in orders.items() if cum < qty]
+        if kind == "adopt" and len(orders) < 30:
+            order_id = foreign_order_id(BTC, number)
+            orders[order_id] = [choose.randrange(1, 5), 0, len(orders)]
+            qty = orders[order_id][0]
+            seqs[order_id] = desk.report(
+                ExecKind.ADOPTED, order_id, Reason.FOREIGN_ORDER, qty=qty, leaves=qty
+            )
+            write_row(order_id)
+        elif kind == "fill" and working:
+            order_id = choose.choice(working)
+            orders[order_id][1] += 1
+            qty, cum, _ = orders[order_id]
+            trade_id, position = trade_id + 1, position + 1
+            seqs[order_id] = desk.report(
+                ExecKind.FILL, order_id, Reason.FOREIGN_ORDER, cum=cum, leaves=qty - cum,
+                trade_id=trade_id, state=OrderState.WORKING if cum < qty else OrderState.FILLED,
+            )  # fmt: skip
+            write_row(order_id)
+        elif kind in ("account", "adjust"):
+            adjusted += choose.choice((-2, 0, 3)) if kind == "adjust" else 0
+            desk.account_says(
+                (position + adjusted) * E8, adjusted * E8, desk._executions.next_seq - 1
+            )
+        elif kind == "work":
+            risk.do_work(time.monotonic_ns())
+        elif kind == "die":
+            if choose.random() < 0.5 and risk._executions.backlog:
+                risk._executions = DyingCursor(risk._executions)
+                with pytest.raises(Died):
+                    risk.do_work(time.monotonic_ns())
+            house.end(context)
+            risk, context = start(house, is_armed=False)
+    risk._cells_ns = 0
+    risk.do_work(time.monotonic_ns())
+    book = risk._book
+    told = (desk._position.adjusted_e8 if adjusted else 0) // E8
+    assert told == adjusted
+    open_qty = sum(qty - cum for qty, cum, _ in orders.values())
+    assert book.position_e8(BTC) == (position + adjusted) * E8
+    assert book.worst_long_e8(BTC) == (position + adjusted + open_qty) * E8
+    assert book.open_orders(BTC) == sum(cum < qty for qty, cum, _ in orders.values())
