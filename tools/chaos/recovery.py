@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -54,13 +54,19 @@ class _Pending:
 class Recoveries:
     """Watches the role pages for roles that come back."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(
+        self, plan: Plan, *, is_cut_off: Callable[[int, int], bool] = lambda *_: False
+    ) -> None:
+        """``is_cut_off`` says whether the venue kept everybody from recovering meanwhile."""
         self._pages = {role: attach_page(plan, role) for role in ROLES}
+        self._is_cut_off = is_cut_off
         self._pending: dict[str, _Pending] = {}
         self.safe_ns: dict[str, list[int]] = {role: [] for role in ROLES}
         self.trading_ns: dict[str, list[int]] = {role: [] for role in ROLES}
         self.resumed_ns: dict[str, list[int]] = {role: [] for role in ROLES}
         """After a stop: until it beats and is ready."""
+        self.hindered_ns: dict[str, list[int]] = {role: [] for role in ROLES}
+        """Killed, until safe, while the venue kept it from that."""
 
     def page(self, role: str) -> ipc.RolePage:
         """A role's page."""
@@ -82,12 +88,17 @@ class Recoveries:
             if not pending.safe_ns:
                 if self._is_safe(role, pending):
                     pending.safe_ns, pending.sent = now_ns, sent
-                    into = self.safe_ns if pending.dead_pid else self.resumed_ns
-                    into[role].append(now_ns - pending.since_ns)
+                    self._note_safe(role, pending, now_ns)
             elif sent > pending.sent:
-                if pending.dead_pid:
+                if pending.dead_pid and not self._is_cut_off(pending.since_ns, now_ns):
                     self.trading_ns[role].append(now_ns - pending.since_ns)
                 del self._pending[role]
+
+    def _note_safe(self, role: str, pending: _Pending, now_ns: int) -> None:
+        into = self.safe_ns if pending.dead_pid else self.resumed_ns
+        if self._is_cut_off(pending.since_ns, now_ns):
+            into = self.hindered_ns
+        into[role].append(now_ns - pending.since_ns)
 
     def _is_safe(self, role: str, pending: _Pending) -> bool:
         """Beating in a life of its own, and able to do its work; execution: able to cancel."""
@@ -96,9 +107,7 @@ class Recoveries:
             return False
         if role == "execution":
             can_cancel = page.gauge(counters.SESSION_UP.id) == 1
-            return page.state == RoleState.READY or (
-                page.state == RoleState.RECOVERING and can_cancel
-            )
+            return can_cancel and page.state in (RoleState.READY, RoleState.RECOVERING)
         return page.state == RoleState.READY
 
     @property

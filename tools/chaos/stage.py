@@ -9,6 +9,7 @@ import pinning
 from hft import config_file
 from hft.config import (
     Config,
+    ExecutionConfig,
     RiskConfig,
     RiskLimits,
     StrategyConfig,
@@ -33,6 +34,8 @@ WEIGHT_PER_MINUTE: Final = 24_000
 """Ten times the venue's: every start costs requests, and here a day's starts come in a minute."""
 ORDERS_PER_10_S: Final = 3_000
 ORDERS_PER_MINUTE: Final = 12_000
+AGE_MS: Final = 10_000
+"""Of a decision that may still be sent, where its age is not to be the fence."""
 CRASHES_MAX: Final = 1_000_000
 """Nobody is given up: dying is the purpose."""
 
@@ -49,8 +52,13 @@ def simulator(seed: int) -> SimulatorConfig:
     )
 
 
-def settings(name: str, topology: str, home: Path, venue: DemoVenue) -> Config:
-    """The system's settings: two market makers, one that places anew and one that amends."""
+def settings(
+    name: str, topology: str, home: Path, venue: DemoVenue, *, fences_age: bool = True
+) -> Config:
+    """The system's settings: two market makers, one that places anew and one that amends.
+
+    Without ``fences_age`` old decisions are sent as well, and the permit alone is in their way.
+    """
     key_file = home / "key"
     key_file.touch(mode=0o600)
     key_file.write_text(f"{API_KEY}\n{SECRET}\n")
@@ -65,6 +73,7 @@ def settings(name: str, topology: str, home: Path, venue: DemoVenue) -> Config:
             depth_stream="0ms",
         ),
         risk=RiskConfig(policy="demo", limits=LIMITS),
+        execution=ExecutionConfig() if fences_age else ExecutionConfig(decision_age_ms_max=AGE_MS),
         supervisor=SupervisorConfig(crashes_max=CRASHES_MAX),
         strategies=(
             _maker("placing", SYMBOLS[:2], is_amending=False),

@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-HTTP_S_MAX: Final = 10.0
+HTTP_S_MAX: Final = 60.0
+"""The books of an hour are large."""
 OPEN: Final = frozenset({"NEW", "PARTIALLY_FILLED"})
 
 
@@ -23,6 +24,8 @@ class VenueOrder(msgspec.Struct, frozen=True, kw_only=True):
     filled: str
     status: str
     amends: int
+    created: int = 0
+    """When the venue took it, ms of its wall clock; 0: not told."""
 
     @property
     def is_open(self) -> bool:
@@ -35,6 +38,7 @@ class VenueFill(msgspec.Struct, frozen=True, kw_only=True):
 
     symbol: str
     trade_id: int
+    order_id: int
     client_order_id: str
     side: str
     price: str
