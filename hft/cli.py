@@ -61,6 +61,8 @@ def cli() -> None:
 @click.option("--stream-port", type=PORT, default=0, help="As above.")
 @click.option("--api-port", type=PORT, default=0, help="As above.")
 @click.option("--keep", is_flag=True, help="Keep the settings and the state for a look afterwards.")
+@click.option("--metrics-port", type=PORT, default=None,
+              help="Serve metrics there; 0: any free one.  [default: none are served]")  # fmt: skip
 def demo(
     recordings: tuple[str, ...], files: tuple[str, ...], symbols: str | None, **options: Any
 ) -> int:
@@ -86,6 +88,7 @@ def demo(
 def up(config: str | None, name: str | None, topology: str | None, *, detach: bool) -> int:
     """Start a system and watch over it until Ctrl-C."""
     from hft import config_file
+    from tools.logs.writing import told
     from tools.system import up as system_up
     from tools.terminal import tell
 
@@ -94,11 +97,47 @@ def up(config: str | None, name: str | None, topology: str | None, *, detach: bo
     path = config_file.find(config)
     settings = config_file.load(path, given)
     if not detach:
-        return system_up.run(settings, tell)
+        with told(settings) as say:
+            return system_up.run(settings, say)
     arguments = [str(path)]
     for (_, key), value in given.items():
         arguments += [f"--{key}", value]
     return system_up.detach(settings, arguments, tell)
+
+
+@cli.group()
+def shm() -> None:
+    """Shared memory alone, for roles that somebody else starts (systemd)."""
+
+
+@shm.command(name="create")
+@click.argument("config", required=False)
+@click.option("--name", help="Run under this name instead of the configured one.")
+@click.option("--topology", type=click.Choice(["compact", "dedicated"]))
+@click.option("--user-prefix", metavar="PREFIX",
+              help="Give each segment to its role's user: PREFIX and the role.")  # fmt: skip
+def shm_create(
+    config: str | None, name: str | None, topology: str | None, user_prefix: str | None
+) -> None:
+    """Check venue and host as `hft up` does, and make what the roles need."""
+    from hft import config_file
+    from tools.system import shm as system_shm
+    from tools.terminal import tell
+
+    overrides = {("system", "name"): name, ("system", "topology"): topology}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    system_shm.create(config_file.load(config_file.find(config), given), tell, user_prefix)
+
+
+@shm.command(name="remove")
+@_of_system
+def shm_remove(name: str | None, run_dir: str | None) -> None:
+    """Remove it again; refused while a role runs."""
+    from tools.system import shm as system_shm
+    from tools.system.places import run_root
+    from tools.terminal import tell
+
+    system_shm.remove(run_root(run_dir or ""), name, tell)
 
 
 @cli.command()
@@ -113,18 +152,76 @@ def down(name: str | None, run_dir: str | None) -> None:
 
 
 @cli.command()
+@click.option("--watch", is_flag=True, help="Again every second until Ctrl-C; JSON: a line each.")
 @_of_system
 @_as_json
-def status(name: str | None, run_dir: str | None, *, as_json: bool) -> int:
+def status(name: str | None, run_dir: str | None, *, watch: bool, as_json: bool) -> int:
     """What runs and how it is; exit code 1 when something is wrong."""
     from tools.system import status as system_status
 
+    if watch:
+        from tools.system import status_watch
+        from tools.system.places import run_root
+
+        return status_watch.watch(run_root(run_dir or ""), name, as_json=as_json)
     found = system_status.read(_running(name, run_dir))
     if as_json:
         _print_json(found)
     else:
         click.echo("\n".join(system_status.render(found)))
     return EXIT_CHECK_FAILED if found.problems else EXIT_OK
+
+
+@cli.command()
+@click.option("--port", type=PORT, help="0: any free one.  [default: metrics.port]")
+@click.option("--host", help="Address to listen at.  [default: metrics.host]")
+@click.option("--parent", type=int, default=0, hidden=True)
+@click.option("--quiet", "is_quiet", is_flag=True, help="Nothing on the terminal.")
+@_of_system
+@_as_json
+def metrics(name: str | None, run_dir: str | None, **options: Any) -> int:
+    """Serve /metrics and /healthz of a system, and write its log; waits for it when it is away."""
+    from tools.metrics.service import Options, run
+    from tools.system.places import run_root
+
+    return run(Options(root=run_root(run_dir or ""), name=name, **options))
+
+
+@cli.command()
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--since", help="10m, 2h, 09:30 or 2026-01-31T12:00, UTC.")
+@click.option("--level", type=click.Choice(["info", "warning", "error"]), default="info",
+              show_default=True, help="The lowest.")  # fmt: skip
+@click.option("--last", type=click.IntRange(min=0), default=100, show_default=True,
+              help="How many of the past; 0: all.")  # fmt: skip
+@click.option("--state-dir", help="As system.state_dir.  [default: of what runs, else the usual]")
+@_of_system
+@_as_json
+def logs(
+    name: str | None, run_dir: str | None, state_dir: str | None, *, as_json: bool, **options: Any
+) -> int:
+    """What happened: alerts, states, restarts; also of a system that has ended."""
+    from tools.logs.reading import Wanted, show
+
+    found = _state_dir(name, run_dir, state_dir)
+    return show(found, Wanted(as_json=as_json, **options), click.echo)
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="One frame as plain text, as in a pipe.")
+@click.option("--trade", is_flag=True, help="Allow what changes trading: halt, reduce, arm.")
+@click.option("--keys", is_flag=True, help="Print the keys and commands, and nothing else.")
+@_of_system
+def monitor(name: str | None, run_dir: str | None, *, once: bool, trade: bool, keys: bool) -> int:
+    """Watch a running system on one screen; press ? for the keys. Read-only without --trade."""
+    if keys:
+        from tools.monitor.keys import markdown
+
+        click.echo(markdown())
+        return EXIT_OK
+    from tools.monitor import command
+
+    return command.run(_running(name, run_dir), once=once, trade=trade)
 
 
 @cli.command(name="run")
@@ -234,15 +331,156 @@ def bench_risk(**options: Any) -> int:
 @click.option("--seed", default=1, show_default=True, help="Of what is done to whom, and when.")
 @click.option("--topology", type=click.Choice(["compact", "dedicated"]), default="compact",
               show_default=True, help="Which roles share a process.")  # fmt: skip
-@click.option("--only", help="Comma-separated: kill, stop, pair, all; or halt: drills of the halt.")
+@click.option("--only", help="Comma-separated: kill, stop, starve, pair, all, and kinds of venue "
+              "faults; or alone halt (drills of the halt) or soak (load only).")  # fmt: skip
+@click.option("--faults/--no-faults", default=True, help="Whether the venue misbehaves.",
+              show_default=True)  # fmt: skip
+@click.option("--strict", is_flag=True, help="A missed target of the recovery times counts.")
+@click.option("--mutant", default="", help="Run a deliberately broken variant: it must fail.")
+@click.option("--mutants", is_flag=True, help="All of them; exit code 1 when one is not caught.")
 @click.option("--drills", type=click.IntRange(1, 10_000), default=100, show_default=True,
               help="With --only halt: how many.")  # fmt: skip
 @_as_json
-def chaos(only: str | None, **options: Any) -> int:
-    """Kill and stop real processes under load, then audit the books against the venue's."""
-    from tools.chaos import Options, run
+def chaos(only: str | None, *, mutants: bool, **options: Any) -> int:
+    """Kill and stop real processes at a misbehaving venue, then audit the books."""
+    from tools.chaos import Options, run, run_mutants
 
-    return run(Options(only=_split(only), **options))
+    chosen = Options(only=_split(only), **options)
+    return run_mutants(chosen) if mutants else run(chosen)
+
+
+@cli.group()
+def journal() -> None:
+    """What was written down of every order, from the copy on disk."""
+
+
+def _of_journal(command: Command) -> Command:
+    """Options that say whose journal is meant."""
+    command = click.option(
+        "--state-dir", help="As system.state_dir.  [default: of what runs, else the usual one]"
+    )(command)
+    return _of_system(command)
+
+
+@journal.command(name="show")
+@click.option("--last", type=click.IntRange(min=0), default=50, show_default=True,
+              help="How many entries; 0: all.")  # fmt: skip
+@click.option("--order", metavar="ID", help="Only this one: client order id, or the number.")
+@_of_journal
+@_as_json
+def journal_show(
+    last: int,
+    order: str | None,
+    name: str | None,
+    run_dir: str | None,
+    state_dir: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """The newest entries, oldest first."""
+    from tools.system import journal as system_journal
+
+    order_id = None if order is None else system_journal.parse_order(order)
+    shown = system_journal.show(_state_dir(name, run_dir, state_dir), last=last, order_id=order_id)
+    if as_json:
+        _print_json(shown)
+        return
+    for line in system_journal.render(shown):
+        click.echo(line)
+    for problem in shown.problems:
+        click.echo(f"hft: {problem}", err=True)
+
+
+@journal.command(name="verify")
+@_of_journal
+@_as_json
+def journal_verify(
+    name: str | None, run_dir: str | None, state_dir: str | None, *, as_json: bool
+) -> int:
+    """Is every entry there, once, and undamaged? Exit code 1 when not."""
+    from tools.system import journal as system_journal
+
+    verdict = system_journal.verify(_state_dir(name, run_dir, state_dir))
+    if as_json:
+        _print_json(verdict)
+    else:
+        click.echo("\n".join(system_journal.render_verdict(verdict)))
+    return EXIT_CHECK_FAILED if verdict.problems else EXIT_OK
+
+
+@cli.group()
+def latency() -> None:
+    """How long each hop takes, from the histograms of a running system."""
+
+
+@latency.command(name="show")
+@click.option("--plot", is_flag=True, help="Draw the percentiles as well.")
+@_of_system
+@_as_json
+def latency_show(name: str | None, run_dir: str | None, *, plot: bool, as_json: bool) -> int:
+    """Percentiles of every hop since the system was started."""
+    from tools.latency import command
+
+    return command.show(_running(name, run_dir), plot=plot, as_json=as_json)
+
+
+@latency.command(name="dump")
+@click.option("--into", type=click.Path(path_type=Path), default=Path("latency"),
+              show_default=True, help="Directory for the files.")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(0, 86_400), default=0.0,
+              help="Log what happens from now on, for so long.  [default: all so far]")  # fmt: skip
+@click.option("--interval", "interval_s", type=click.FloatRange(0.1, 3_600), default=1.0,
+              show_default=True, help="Of the log, seconds.")  # fmt: skip
+@_of_system
+def latency_dump(
+    into: Path, name: str | None, run_dir: str | None, *, seconds: float, interval_s: float
+) -> int:
+    """Write HdrHistogram files: a log (.hlog) and percentiles (.hgrm)."""
+    from tools.latency import command
+
+    return command.dump(_running(name, run_dir), into, seconds=seconds, interval_s=interval_s)
+
+
+@latency.command(name="report")
+@click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--svg", type=click.Path(path_type=Path), help="Draw value over percentile.")
+def latency_report(logs: tuple[Path, ...], svg: Path | None) -> int:
+    """Merge logs of `hft latency dump`."""
+    from tools.latency import command
+
+    return command.report(logs, svg)
+
+
+@cli.command()
+@click.argument("order_id")
+@_of_system
+@_as_json
+def trace(order_id: str, name: str | None, run_dir: str | None, *, as_json: bool) -> int:
+    """One order's life, hop by hop, back to the tick that caused it."""
+    from tools.latency import trace as tool
+
+    return tool.run(_running(name, run_dir), order_id, as_json=as_json)
+
+
+@cli.command()
+@click.option("--config", help="Judge for these settings.  [default: ./hft.toml, or none]")
+@click.option("--noise", "noise_s", type=click.FloatRange(0.1, 3_600), metavar="SECONDS",
+              help="Also measure how long each core is taken away from a loop.")  # fmt: skip
+@click.option("--write-units", is_flag=False, flag_value="", metavar="[DIR]",
+              help="Only print, or write below DIR, systemd drop-ins for the cores.")  # fmt: skip
+@_as_json
+def doctor(
+    config: str | None, noise_s: float | None, write_units: str | None, *, as_json: bool
+) -> int:
+    """What of this host makes the system slow, why, and the command that mends it.
+
+    Changes nothing. Exit code 1 when there is a problem (✗).
+    """
+    from tools.doctor import command
+
+    if write_units is not None:
+        return command.write_units(config, write_units)
+    return command.run(config, noise_s=noise_s or 0.0, as_json=as_json)
 
 
 @cli.group()
@@ -290,6 +528,13 @@ def _running(name: str | None, run_dir: str | None) -> Path:
     from tools.system.places import find_running, run_root
 
     return find_running(run_root(run_dir or ""), name)
+
+
+def _state_dir(name: str | None, run_dir: str | None, state_dir: str | None) -> Path:
+    from tools.system.journal import find_state_dir
+    from tools.system.places import run_root
+
+    return find_state_dir(run_root(run_dir or ""), state_dir, name)
 
 
 def _split(text: str | None) -> tuple[str, ...]:

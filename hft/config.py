@@ -44,6 +44,12 @@ class SystemConfig(_Section, frozen=True):
     cpus: tuple[int, ...] = ()
     """Cores for the hot processes, in order; empty: chosen from what the host has."""
     wait: Literal["auto", "busy_spin", "spin_then_park", "park"] = "auto"
+    scheduling: Literal["other", "fifo"] = "other"
+    """fifo: real-time scheduling of the hot processes; needs a core for each and one more."""
+    lock_memory: bool = True
+    """Keep the pages in use from being swapped out; needs an unlimited ``ulimit -l``."""
+    timer_slack_ns: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    """How late the kernel may end a timed wait. Its own default is 50 µs."""
 
 
 class VenueConfig(_Section, frozen=True):
@@ -54,9 +60,12 @@ class VenueConfig(_Section, frozen=True):
     api_url: str = "wss://ws-fapi.binance.com/ws-fapi/v1"
     key_type: Literal["hmac", "ed25519"] = "hmac"
     key_file: str = ""
-    """File with the API key in its first line; HMAC: the secret in the second."""
+    """File with the API key in its first line; HMAC: the secret in the second.
+
+    ``credential:NAME`` is the file that systemd hands over under that name.
+    """
     private_key_file: str = ""
-    """Ed25519 private key, PEM."""
+    """Ed25519 private key, PEM; or ``credential:NAME``."""
     depth_stream: Literal["0ms", "100ms", "500ms"] = "100ms"
     recv_window_ms: Annotated[int, Meta(gt=0, le=5_000)] = 1_000
     first_data_s: Annotated[float, Meta(gt=0)] = 10.0
@@ -65,6 +74,8 @@ class VenueConfig(_Section, frozen=True):
     """A market connection without any frame for so long is closed and opened again."""
     rotate_s: Annotated[float, Meta(gt=0)] = 82_800.0
     """Connections are renewed after 23 h: the venue cuts at 24."""
+    listen_key_s: Annotated[float, Meta(gt=0, le=1_800)] = 60.0
+    """The listen key is renewed so often. It lives an hour; one lost in silence is noticed so."""
 
 
 class FeedConfig(_Section, frozen=True):
@@ -76,6 +87,8 @@ class FeedConfig(_Section, frozen=True):
     mark_price: bool = True
     weight_share: Share = 0.25
     """Share of the address's request weight that the feed may use: snapshots."""
+    refresh_s: Annotated[float, Meta(gt=0)] = 600.0
+    """The venue's filters and statuses are read again so often, and when it tells of a change."""
 
 
 class RiskLimits(_Section, frozen=True):
@@ -112,6 +125,8 @@ class ExecutionConfig(_Section, frozen=True):
     decision_age_ms_max: Positive = 20
     answer_ms_max: Positive = 3_000
     """A request unanswered for so long makes the order unknown."""
+    suspect_ms: Positive = 500
+    """An order connection that owes an answer and is silent for so long carries nothing more."""
     weight_share: Share = 0.5
     """Share of the address's request weight that execution may use."""
     cancel_reserve: Share = 0.2
@@ -122,8 +137,8 @@ class ExecutionConfig(_Section, frozen=True):
     """Countdown-cancel at the venue; 0: off."""
     strategy_silence_ms: Positive = 1_000
     permit_gone_ms: Positive = 1_000
-    start_orders: Literal["cancel", "refuse"] = "cancel"
-    """What to do with own orders found open at start."""
+    start_orders: Literal["cancel", "adopt"] = "cancel"
+    """Own orders of an earlier life that are found open: cancel them, or let them rest."""
 
 
 class AccountConfig(_Section, frozen=True):
@@ -134,6 +149,26 @@ class AccountConfig(_Section, frozen=True):
     """Share of the address's request weight that the account may use."""
     settle_ms: Positive = 1_500
     """A difference younger than this may still be on its way and is looked at again."""
+
+
+class RecorderConfig(_Section, frozen=True):
+    """``[recorder]``."""
+
+    keep_files: Annotated[int, Meta(ge=2)] = 64
+    """So many files of the order journal are kept, 8 MiB each at most."""
+    sync_ms: Positive = 50
+    """Longest time that an entry waits until it is safe against power loss."""
+
+
+class MetricsConfig(_Section, frozen=True):
+    """``[metrics]``: the cold process that serves metrics and writes the log of what happens."""
+
+    enabled: bool = True
+    """Started with the system; `hft metrics` runs it by hand as well."""
+    host: str = "127.0.0.1"
+    """Address it listens at; whoever reaches it can read positions and profit."""
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 9_090
+    """0: any free one; `hft status` shows which."""
 
 
 class StrategyConfig(_Section, frozen=True):
@@ -190,6 +225,8 @@ class Config(_Section, frozen=True):
     risk: RiskConfig = RiskConfig()
     execution: ExecutionConfig = ExecutionConfig()
     account: AccountConfig = AccountConfig()
+    recorder: RecorderConfig = RecorderConfig()
+    metrics: MetricsConfig = MetricsConfig()
     preflight: PreflightConfig = PreflightConfig()
     supervisor: SupervisorConfig = SupervisorConfig()
     strategies: tuple[StrategyConfig, ...] = ()
@@ -205,6 +242,8 @@ class ProcessPlan(_Section, frozen=True):
     cpu: int = -1
     """Core it is pinned to; -1: not pinned."""
     wait: Wait = "park"
+    realtime_priority: int = 0
+    """SCHED_FIFO with this priority; 0: the ordinary scheduling class."""
 
 
 class InstrumentPlan(_Section, frozen=True):
@@ -234,6 +273,10 @@ class Plan(_Section, frozen=True):
     started_wall_ns: int
     equity_e8: int = 0
     """Wallet of the quote asset at the venue at the start: relative limits are relative to it."""
+    is_supervised: bool = True
+    """False: `hft shm create` made the system, and somebody else keeps its processes alive."""
+    owners: dict[str, int] = {}
+    """User id that each role runs as and owns its segments; empty: all are the creator's."""
 
     @property
     def name(self) -> str:

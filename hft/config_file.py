@@ -20,6 +20,7 @@ from msgspec import inspect
 
 from hft.config import Config
 from hft.config_checks import KeyPath, Problem, contradictions, shown
+from hft.credentials import PREFIX as CREDENTIAL
 from hft.errors import ConfigError, UsageError
 
 _HEADER: Final = re.compile(r"^\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
@@ -359,6 +360,8 @@ def _resolve_paths(config: Config, base: Path) -> Config:
     """The same settings with paths that do not depend on the working directory."""
 
     def absolute(text: str) -> str:
+        if text.startswith(CREDENTIAL):
+            return text
         return str(base / Path(text).expanduser()) if text else ""
 
     sections: dict[str, dict[str, str]] = {}
