@@ -17,8 +17,10 @@ CYTHON := $(shell find hft ipc tools -name '*.pyx' -o -name '*.pxd' -o -name '*.
 DEMO ?= --seconds 20
 TESTS ?= tests
 BENCH ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
 
-.PHONY: help demo test check lint bench build generated extras lock clean distclean
+.PHONY: help demo test check lint bench build generated extras lock clean distclean install uninstall
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,8 +57,60 @@ lock: $(STAMPS)/dependencies ## pin every dependency again, with hashes, after a
 	@$(BIN)/uv pip compile $(LOCK) --extra dev --constraints requirements-extras.lock \
 		--output-file requirements.lock pyproject.toml
 
+requirements-run.lock: pyproject.toml requirements.lock | $(STAMPS)/created # what runs in production
+	@$(PIP) install --quiet uv
+	@$(BIN)/uv pip compile $(LOCK) --constraints requirements.lock --output-file $@ pyproject.toml
+
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+
+.PHONY: install-program install-units
+install: install-program install-units ## program and systemd units below PREFIX (DESTDIR=... for a package)
+	@echo 'installed; next: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload'
+	@echo 'then as systemd/README.md says: settings, keys, systemctl start hft.target'
+
+install-program: build requirements-run.lock # an environment of its own: no editable checkout, no test tools
+	@rm -rf '$(HOME_DIR)/venv' build/wheel
+	@$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	@install -d '$(HOME_DIR)' '$(DESTDIR)$(PREFIX)/bin'
+	@$(PYTHON) -m venv '$(HOME_DIR)/venv'
+	@$(HOME_PIP) install --quiet --require-hashes -r requirements-run.lock
+	@$(HOME_PIP) install --quiet --no-deps --no-index build/wheel/hft-*.whl
+	@grep -lIr '^#!$(DESTDIR)' '$(HOME_DIR)/venv/bin' | xargs -r sed -i '1s|^#!$(DESTDIR)|#!|'
+	@ln -sf ../lib/hft/venv/bin/hft '$(DESTDIR)$(PREFIX)/bin/hft'
+
+install-units: # everything else: needs no build
+	@install -d '$(HOME_DIR)' $(addprefix '$(DESTDIR)$(PREFIX)'/,$(UNIT_DIR) $(DROP_INS:%=$(UNIT_DIR)/%) \
+		lib/systemd/system-preset lib/sysusers.d lib/tmpfiles.d lib/sysctl.d share/doc/hft) \
+		'$(DESTDIR)/etc/tuned/hft' '$(DESTDIR)/etc/hft'
+	@set -e; for unit in $(UNITS); do sed 's|@PREFIX@|$(PREFIX)|g' systemd/$$unit \
+		>'$(DESTDIR)$(PREFIX)/$(UNIT_DIR)/'$$unit; done
+	@$(INSTALL) systemd/hft-.service.d/*.conf '$(DESTDIR)$(PREFIX)/$(UNIT_DIR)/hft-.service.d'
+	@$(INSTALL) systemd/hft-.service.d/*.conf '$(DESTDIR)$(PREFIX)/$(UNIT_DIR)/hft-@.service.d'
+	@$(INSTALL) systemd/hft-shm.service.d/*.conf '$(DESTDIR)$(PREFIX)/$(UNIT_DIR)/hft-shm.service.d'
+	@$(INSTALL) systemd/preset/90-hft.preset '$(DESTDIR)$(PREFIX)/lib/systemd/system-preset'
+	@$(INSTALL) systemd/sysusers.d/hft.conf '$(DESTDIR)$(PREFIX)/lib/sysusers.d'
+	@$(INSTALL) systemd/tmpfiles.d/hft.conf '$(DESTDIR)$(PREFIX)/lib/tmpfiles.d'
+	@$(INSTALL) systemd/sysctl.d/60-hft.conf '$(DESTDIR)$(PREFIX)/lib/sysctl.d'
+	@$(INSTALL) systemd/tuned/tuned.conf '$(DESTDIR)/etc/tuned/hft'
+	@$(INSTALL) systemd/hft.toml.example '$(DESTDIR)/etc/hft'
+	@$(INSTALL) systemd/README.md '$(DESTDIR)$(PREFIX)/share/doc/hft/systemd.md'
+	@install -m 755 systemd/emergency_cancel.py '$(HOME_DIR)'
+
+uninstall: ## what `make install` put there; settings, keys, state and users stay
+	@rm -rf '$(HOME_DIR)' '$(DESTDIR)$(PREFIX)/share/doc/hft' '$(DESTDIR)/etc/tuned/hft'
+	@rm -rf $(DROP_INS:%='$(DESTDIR)$(PREFIX)/$(UNIT_DIR)/%')
+	@rm -f $(UNITS:%='$(DESTDIR)$(PREFIX)/$(UNIT_DIR)/%') '$(DESTDIR)$(PREFIX)/bin/hft' \
+		'$(DESTDIR)$(PREFIX)/lib/systemd/system-preset/90-hft.preset' \
+		'$(DESTDIR)$(PREFIX)/lib/sysusers.d/hft.conf' '$(DESTDIR)$(PREFIX)/lib/tmpfiles.d/hft.conf' \
+		'$(DESTDIR)$(PREFIX)/lib/sysctl.d/60-hft.conf' '$(DESTDIR)/etc/hft/hft.toml.example'
+
+INSTALL := install -m 644
+HOME_DIR = $(DESTDIR)$(PREFIX)/lib/hft
+HOME_PIP = '$(HOME_DIR)/venv/bin/python' -m pip --disable-pip-version-check
+UNIT_DIR := lib/systemd/system
+DROP_INS := hft-.service.d hft-@.service.d hft-shm.service.d
+UNITS := $(notdir $(wildcard systemd/*.target systemd/*.slice systemd/*.service))
 
 clean: ## compiled modules and caches
 	@rm -rf build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

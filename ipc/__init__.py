@@ -45,7 +45,14 @@ from ipc.liveness import Pidfd, RoleLock, lock_holder, process_start_time
 from ipc.parker import Parker
 from ipc.ring import RingReader, RingWriter
 from ipc.role_page import RolePage, bucket_value_max, histogram_percentile
-from ipc.segment import Segment, create_segment, list_segments, list_systems, unlink_segment
+from ipc.segment import (
+    Segment,
+    create_segment,
+    list_segments,
+    list_systems,
+    trust_owners,
+    unlink_segment,
+)
 from ipc.state_cell import CellReader, CellWriter
 from ipc.wait import WAIT_STRATEGIES, BusySpin, Park, SpinThenPark, WaitStrategy
 from ipc.words import Cursor, Latch, Word
@@ -116,5 +123,6 @@ __all__ = [
     "make_fifo",
     "process_start_time",
     "segment_bytes",
+    "trust_owners",
     "unlink_segment",
 ]

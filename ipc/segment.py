@@ -14,6 +14,7 @@ import os
 import stat
 import struct
 import time
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
@@ -58,6 +59,7 @@ _OPEN_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_WRITE: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _PID_MASK: Final = (1 << layout.WRITER_PID_BITS) - 1
 _boot_hash = 0
+_owner_uids: frozenset[int] = frozenset()
 
 
 def boot_hash() -> int:
@@ -82,6 +84,16 @@ def boot_hash() -> int:
         canonical = text.strip().replace("-", "").lower()
         _boot_hash = int.from_bytes(sha256(canonical.encode()).digest()[:8], "little") or 1
     return _boot_hash
+
+
+def trust_owners(uids: Iterable[int]) -> None:
+    """From now on segments of these users may be attached, beside the caller's own and root's.
+
+    With a user for each role nobody but the writer can write a segment, and everybody has to know
+    whose it may be: names in /dev/shm are free for all to take.
+    """
+    global _owner_uids
+    _owner_uids = frozenset(uids)
 
 
 def object_name(system: str, segment: str) -> str:
@@ -241,7 +253,7 @@ class Segment:
             system: Name of the running system.
             spec: What the caller expects.
             writable: Map for writing: for the segment's only writer, or a shared segment.
-            owner_uid: The user it has to belong to; None: the caller or root.
+            owner_uid: The user it has to belong to; None: the caller, root or a trusted one.
 
         Raises:
             SegmentError: One subclass for each thing that can differ; see ``ipc.errors``.
@@ -358,7 +370,7 @@ def _file_error(segment: str) -> SegmentFileError:
 def _check_file(spec: SegmentSpec, status: os.stat_result, owner_uid: int | None) -> None:
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         raise _file_error(spec.name)
-    owners = (os.geteuid(), 0) if owner_uid is None else (owner_uid,)
+    owners = (os.geteuid(), 0, *_owner_uids) if owner_uid is None else (owner_uid,)
     if status.st_uid not in owners:
         raise SegmentOwnerError(
             spec.name,

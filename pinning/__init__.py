@@ -4,9 +4,9 @@
 out in the process that calls it.
 """
 
-from pinning.apply import apply
+from pinning.apply import apply, locked_bytes
 from pinning.errors import CpuListError, PinningError, PlanError, TopologyError
-from pinning.plan import NOT_PINNED, Assignment, CpuPlan, make_plan
+from pinning.plan import NOT_PINNED, Assignment, CpuPlan, Scheduling, Wait, make_plan
 from pinning.topology import Topology, parse_cpu_list, read_topology
 
 __all__ = [
@@ -16,9 +16,12 @@ __all__ = [
     "CpuPlan",
     "PinningError",
     "PlanError",
+    "Scheduling",
     "Topology",
     "TopologyError",
+    "Wait",
     "apply",
+    "locked_bytes",
     "make_plan",
     "parse_cpu_list",
     "read_topology",

@@ -1,7 +1,9 @@
 """Put the calling process where the plan wants it: the only system calls of this package.
 
-Everything is best effort. What the host refuses is returned as a sentence, so that the caller can
-show it; a refusal makes the process slower, never wrong.
+Everything is best effort and looked at afterwards, because some sandboxes say yes and do nothing.
+What the host refuses is returned as a sentence, so that the caller can show it; a refusal makes the
+process slower, never wrong. What holds already is left alone: under systemd the unit has pinned the
+process, and a system call filter forbids to do it again.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ MCL_CURRENT: Final = 1
 MCL_FUTURE: Final = 2
 MCL_ONFAULT: Final = 4
 PR_SET_TIMERSLACK: Final = 29
+PR_GET_TIMERSLACK: Final = 30
 CAP_IPC_LOCK: Final = 14
 TIMER_SLACK_NS: Final = 1
 """The kernel's default of 50 µs would be added to every bounded wait; 0 would mean the default."""
@@ -44,7 +47,7 @@ def apply(
     """
     steps: list[tuple[str, Callable[[], None]]] = []
     if cpu != NOT_PINNED:
-        steps.append((f"not pinned to cpu {cpu}", lambda: os.sched_setaffinity(0, {cpu})))
+        steps.append((f"not pinned to cpu {cpu}", lambda: _pin(cpu)))
     if realtime_priority:
         steps.append(("no real-time scheduling", lambda: _real_time(realtime_priority)))
     if lock_memory:
@@ -61,9 +64,21 @@ def _attempt(what: str, step: Callable[[], None]) -> str:
     return ""
 
 
+def _pin(cpu: int) -> None:
+    if os.sched_getaffinity(0) != {cpu}:
+        os.sched_setaffinity(0, {cpu})
+        _verify(os.sched_getaffinity(0) == {cpu}, "the host agreed and did not do it")
+
+
 def _real_time(priority: int) -> None:
-    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-    os.sched_setscheduler(0, policy, os.sched_param(priority))
+    def holds() -> bool:
+        is_fifo = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+        return is_fifo and os.sched_getparam(0).sched_priority == priority
+
+    if not holds():
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+        _verify(holds(), "the host agreed and did not do it")
 
 
 def _lock_memory() -> None:
@@ -78,22 +93,41 @@ def _lock_memory() -> None:
     if hard != resource.RLIM_INFINITY and not _may_lock():
         raise OSError(0, f"the limit (ulimit -l) is {hard // 1024} KiB; it has to be unlimited")
     _check(_libc().mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+    _verify(locked_bytes() > 0, "the host agreed and did not do it (VmLck is 0)")
+
+
+def locked_bytes(status: Path = Path("/proc/self/status")) -> int:
+    """How much memory of the process is locked: what the kernel says of it."""
+    return int(_status_field(status, "VmLck").removesuffix("kB") or 0) * 1024
 
 
 def _may_lock(status: Path = Path("/proc/self/status")) -> bool:
-    for line in status.read_text(encoding="ascii").splitlines():
+    return bool(int(_status_field(status, "CapEff") or "0", 16) >> CAP_IPC_LOCK & 1)
+
+
+def _status_field(status: Path, wanted: str) -> str:
+    for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
         name, _, value = line.partition(":")
-        if name == "CapEff":
-            return bool(int(value, 16) >> CAP_IPC_LOCK & 1)
-    return False
+        if name == wanted:
+            return value.strip()
+    return ""
 
 
 def _timer_slack(timer_slack_ns: int) -> None:
-    _check(_libc().prctl(PR_SET_TIMERSLACK, ctypes.c_ulong(timer_slack_ns), 0, 0, 0))
+    libc = _libc()
+    _check(libc.prctl(PR_SET_TIMERSLACK, ctypes.c_ulong(timer_slack_ns), 0, 0, 0))
+    slack_ns = libc.prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0)
+    # A real-time thread has no slack at all, whatever is asked for.
+    _verify(slack_ns in (0, timer_slack_ns), f"it is {slack_ns} ns")
 
 
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
+
+
+def _verify(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise OSError(0, otherwise)
 
 
 def _check(result: int) -> None:

@@ -2,25 +2,33 @@
 
 A hot process wants a physical core for itself. Where there are not enough, neighbours in the given
 order share: waking a process on the same cpu is ten times cheaper than across cpus, so the hops of
-one chain stay together. The wait strategy follows from the result:
+one chain stay together. Isolated cores come first; among equal ones those that share a last-level
+cache, then those of one NUMA node. The wait strategy follows from the result:
 
 - ``busy_spin``: a core of its own which the scheduler leaves alone (isolated, siblings as well).
 - ``park``: the cpu is shared with another planned process, or the process is cold. Spinning there
   would only keep the other one from running.
 - ``spin_then_park``: everything else.
+
+Real-time scheduling (SCHED_FIFO) is given only when it is asked for, and only where nothing is lost
+by it: each hot process has a physical core of its own and another core is left for the host, which
+would otherwise stand still beside a process that never gives way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 from pinning.errors import PlanError
 from pinning.topology import Topology
 
 NOT_PINNED: Final = -1
+REALTIME_PRIORITY: Final = 50
+"""Of SCHED_FIFO: above the kernel's ksoftirqd, level with its threaded interrupts."""
 Wait = Literal["busy_spin", "spin_then_park", "park"]
+Scheduling = Literal["other", "fifo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,8 @@ class Assignment:
     wait: Wait
     reason: str
     """Why it waits so, in a few words."""
+    realtime_priority: int = 0
+    """SCHED_FIFO with this priority, 1 to 99; 0: the ordinary scheduling class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +73,22 @@ def make_plan(
     cold: Sequence[str],
     requested: Sequence[int] = (),
     wait: Literal["auto"] | Wait = "auto",
+    scheduling: Scheduling = "other",
 ) -> CpuPlan:
     """Plan the processes ``hot`` and ``cold`` on the host.
 
     ``requested`` are the cpus for the hot processes, in their order; empty: chosen here. More than
     there are hot processes is fine (the same settings serve every topology); the rest stays free.
-    ``wait`` is ``auto`` or the one strategy that all hot processes are to use.
+    ``wait`` is ``auto`` or the one strategy that all hot processes are to use. ``scheduling``
+    ``fifo`` makes the hot processes real-time ones.
 
     Raises:
         PlanError: a requested cpu is not there or not allowed, two hot processes would share a
-            physical core although there are enough, or the wait strategy does not fit the cpus.
+            physical core although there are enough, or the wait strategy or the scheduling class
+            does not fit the cpus.
     """
-    choices = ("auto", *get_args(Wait))
-    if wait not in choices:
-        raise PlanError(
-            f"{wait!r} is not a wait strategy", remedy=f"Choose one of {', '.join(choices)}."
-        )
+    _require("wait strategy", wait, ("auto", *get_args(Wait)))
+    _require("scheduling class", scheduling, get_args(Scheduling))
     names = [*hot, *cold]
     if len(set(names)) != len(names):
         raise PlanError(f"a process is named twice: {', '.join(names)}")
@@ -92,7 +102,16 @@ def make_plan(
             for name, cpu in places.items()
         )
     )
-    return plan if wait == "auto" else _with_wait(plan, places, hot, wait)
+    if wait != "auto":
+        plan = _with_wait(plan, places, hot, wait)
+    return plan if scheduling == "other" else _with_priority(plan, topology, hot)
+
+
+def _require(what: str, chosen: str, choices: Sequence[str]) -> None:
+    if chosen not in choices:
+        raise PlanError(
+            f"{chosen!r} is not a {what}", remedy=f"Choose one of {', '.join(choices)}."
+        )
 
 
 def _chosen(topology: Topology, hot_count: int) -> list[int]:
@@ -112,8 +131,27 @@ def _chosen(topology: Topology, hot_count: int) -> list[int]:
             -core[-1],
         ),
     )
-    used = sorted(core[-1] for core in ranked[:hot_count])
+    used = sorted(core[-1] for core in _together(topology, ranked, hot_count))
     return [used[i * len(used) // hot_count] for i in range(hot_count)]
+
+
+def _together(
+    topology: Topology, ranked: list[tuple[int, ...]], count: int
+) -> list[tuple[int, ...]]:
+    """The best ``count`` cores, or as good ones that share a cache or at least a NUMA node."""
+
+    def worth(choice: tuple[int, list[tuple[int, ...]]]) -> tuple[int, int, int, int]:
+        distance, cores = choice
+        undisturbed = sum(topology.is_undisturbed(core[-1]) for core in cores)
+        tickless = sum(core[-1] in topology.nohz_full for core in cores)
+        return len(cores), undisturbed, tickless, -distance
+
+    choices = [
+        (distance, [core for core in ranked if core[-1] in domain][:count])
+        for distance, domains in enumerate((topology.caches, topology.nodes, (topology.cpus,)))
+        for domain in reversed(domains)
+    ]
+    return max(choices, key=worth)[1]
 
 
 def _requested(topology: Topology, hot: Sequence[str], requested: Sequence[int]) -> list[int]:
@@ -177,6 +215,24 @@ def _with_wait(plan: CpuPlan, places: dict[str, int], hot: Sequence[str], wait: 
     return CpuPlan(
         tuple(
             Assignment(a.name, a.cpu, wait, "as configured") if a.name in hot else a
+            for a in plan.assignments
+        )
+    )
+
+
+def _with_priority(plan: CpuPlan, topology: Topology, hot: Sequence[str]) -> CpuPlan:
+    cores = [{a.cpu, *topology.siblings(a.cpu)} for a in plan.assignments[: len(hot)]]
+    taken = {cpu for core in cores for cpu in core}
+    if sum(map(len, cores)) != len(taken) or not topology.allowed - taken:
+        raise PlanError(
+            f"real-time scheduling needs {len(hot)} physical cores for the hot processes and one"
+            f" for everything else: there are {len(_cores(topology))}",
+            remedy='Use scheduling = "other": a real-time process that shares a core stops the'
+            " others on it.",
+        )
+    return CpuPlan(
+        tuple(
+            replace(a, realtime_priority=REALTIME_PRIORITY) if a.name in hot else a
             for a in plan.assignments
         )
     )

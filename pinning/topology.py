@@ -14,6 +14,7 @@ from typing import Final
 from pinning.errors import CpuListError, TopologyError
 
 CPU_ROOT: Final = "sys/devices/system/cpu"
+NODE_ROOT: Final = "sys/devices/system/node"
 CGROUP_ROOT: Final = "sys/fs/cgroup"
 CPU_MAX: Final = 8_192
 """The largest number of cpus that a Linux kernel can be built for: bounds every list we expand."""
@@ -35,6 +36,10 @@ class Topology:
     """Cpus without a timer tick while one task runs (``nohz_full=``)."""
     rcu_nocbs: frozenset[int]
     """Cpus whose RCU callbacks run elsewhere (``rcu_nocbs=``; ``nohz_full=`` implies it)."""
+    caches: tuple[tuple[int, ...], ...] = ()
+    """Last-level cache domains: each with its online cpus. Empty: the host does not say."""
+    nodes: tuple[tuple[int, ...], ...] = ()
+    """NUMA nodes: each with its online cpus. Empty: the host has one, or does not say."""
 
     def siblings(self, cpu: int) -> tuple[int, ...]:
         """The other hardware threads of the cpu's physical core (KeyError: no such cpu)."""
@@ -106,6 +111,8 @@ def read_topology(root: Path = Path("/")) -> Topology:
         isolated=isolated,
         nohz_full=nohz_full,
         rcu_nocbs=(online & nocbs) | nohz_full,
+        caches=_caches(root, online),
+        nodes=_nodes(root, online),
     )
 
 
@@ -115,6 +122,25 @@ def _cores(root: Path, online: frozenset[int]) -> tuple[tuple[int, ...], ...]:
         listed = _read_list(root / CPU_ROOT / f"cpu{cpu}" / "topology" / "thread_siblings_list")
         found.add(tuple(sorted(online & (listed | {cpu}))))
     return tuple(sorted(found))
+
+
+def _caches(root: Path, online: frozenset[int]) -> tuple[tuple[int, ...], ...]:
+    """Who shares the cache of the highest level that a cpu has: level 3 on servers."""
+    found: set[tuple[int, ...]] = set()
+    for cpu in online:
+        levels = {
+            _read(index / "level").strip(): _read_list(index / "shared_cpu_list")
+            for index in (root / CPU_ROOT / f"cpu{cpu}" / "cache").glob("index*")
+        }
+        if levels and (shared := levels[max(levels)]):
+            found.add(tuple(sorted(online & shared)))
+    return tuple(sorted(found))
+
+
+def _nodes(root: Path, online: frozenset[int]) -> tuple[tuple[int, ...], ...]:
+    numbers = _read_list(root / NODE_ROOT / "online")
+    cpus = (online & _read_list(root / NODE_ROOT / f"node{n}" / "cpulist") for n in numbers)
+    return tuple(sorted(tuple(sorted(node)) for node in cpus if node))
 
 
 def _allowed(root: Path, online: frozenset[int], isolated: frozenset[int]) -> frozenset[int]:

@@ -10,10 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 import ipc
 import pinning
 from hft.config import Plan, ProcessPlan
+from hft.credentials import with_credentials
 from hft.errors import EXIT_UNREACHABLE, HftError, UnreachableError, UsageError
+from hft.roles import notify
 from hft.roles.context import Context, Role, load_plan
 from hft.roles.runner import LoopRunner, Stopper, run_loop
 from hft.units import NS_PER_MS
@@ -44,6 +48,10 @@ def make_role(name: str, context: Context) -> Role:
         from hft.roles.account import Account
 
         return Account(context)
+    if name == "recorder":
+        from hft.roles.recorder import Recorder
+
+        return Recorder(context)
     raise UsageError(f"there is no role {name!r}", remedy="Roles are named in hft/graph.py.")
 
 
@@ -55,6 +63,7 @@ def run_process(run_dir: str, process_name: str, *, ignore_interrupt: bool = Tru
     """
     try:
         plan = load_plan(Path(run_dir))
+        plan = msgspec.structs.replace(plan, config=with_credentials(plan.config))
         process = _find(plan, process_name)
         return _run(plan, process, ignore_interrupt=ignore_interrupt)
     except (HftError, ipc.IpcError) as error:
@@ -92,11 +101,14 @@ def _run(plan: Plan, process: ProcessPlan, *, ignore_interrupt: bool) -> int:
     roles = [make_role(context.role, context) for context in contexts]
     stopper = Stopper(roles)
     _handle_signals(stopper.request, ignore_interrupt=ignore_interrupt)
+    notifier = notify.connect({context.role: context.page for context in contexts})
     try:
         if SOCKET_ROLES.isdisjoint(process.roles):
-            return _run_plain(process, roles, contexts, stopper)
-        return _run_with_sockets(run_dir, process, roles, contexts, stopper)
+            return _run_plain(process, roles, contexts, stopper, notifier)
+        return _run_with_sockets(run_dir, process, roles, contexts, stopper, notifier)
     finally:
+        if notifier is not None:
+            notifier.close()
         for context in contexts:
             context.close()
 
@@ -110,10 +122,14 @@ def _handle_signals(request: Callable[[], None], *, ignore_interrupt: bool) -> N
 
 
 def _run_plain(
-    process: ProcessPlan, roles: list[Role], contexts: list[Context], stopper: Stopper
+    process: ProcessPlan,
+    roles: list[Role],
+    contexts: list[Context],
+    stopper: Stopper,
+    notifier: notify.Notifier | None,
 ) -> int:
     parker = ipc.Parker(contexts[0].bells_segment(), process.bell, _readers(contexts))
-    return run_loop(roles, contexts, _wait_strategy(process.wait, parker), stopper)
+    return run_loop(roles, contexts, _wait_strategy(process.wait, parker), stopper, notifier)
 
 
 def _wait_strategy(name: str, parker: ipc.Parker) -> ipc.BusySpin | ipc.SpinThenPark | ipc.Park:
@@ -136,6 +152,7 @@ def _run_with_sockets(
     roles: list[Role],
     contexts: list[Context],
     stopper: Stopper,
+    notifier: notify.Notifier | None,
 ) -> int:
     import uvloop
 
@@ -144,7 +161,7 @@ def _run_with_sockets(
     loop = uvloop.new_event_loop()
     bells = contexts[0].bells_segment()
     parker = ipc.Parker(bells, process.bell, _readers(contexts), fifo_path=fifo)
-    runner = LoopRunner(roles, contexts, parker, process.wait, stopper)
+    runner = LoopRunner(roles, contexts, parker, process.wait, stopper, notifier)
     return runner.run(loop)
 
 

@@ -17,7 +17,9 @@ from typing import Any, Final
 from hft import counters
 from hft.counters import RoleState
 from hft.errors import UsageError
+from hft.graph import COLD_ROLES
 from hft.roles.context import Context, Role
+from hft.roles.notify import Notifier
 from ipc import Parker
 
 EXIT_OK: Final = 0
@@ -30,8 +32,8 @@ SPIN_NS_MAX: Final = 50_000
 STOP_NS_MAX: Final = 8_000_000_000
 COLLECT_NS: Final = 10_000_000_000
 """Hot processes collect garbage only when idle, this often."""
-STOP_ORDER: Final = ("strategy", "execution", "risk", "feed", "account")
-"""Who may stop first: alpha, then the orders, then those that the orders need."""
+STOP_ORDER: Final = ("strategy", "execution", "risk", "feed", "account", "recorder")
+"""Who may stop first: alpha, then the orders, then those that the orders need, then their copy."""
 
 
 class Stopper:
@@ -101,7 +103,11 @@ def freeze_garbage() -> None:
 
 
 def run_loop(
-    roles: Sequence[Role], contexts: Sequence[Context], wait: Any, stopper: Stopper
+    roles: Sequence[Role],
+    contexts: Sequence[Context],
+    wait: Any,
+    stopper: Stopper,
+    notifier: Notifier | None = None,
 ) -> int:
     """Turn roles without sockets until the stopper is done. Returns the exit code."""
     cycle = _Cycle(roles, contexts)
@@ -114,6 +120,8 @@ def run_loop(
         while True:
             now_ns = clock()
             work_count = cycle.pass_once(now_ns)
+            if notifier is not None:
+                notifier.turned(now_ns, is_stopping=stopper.requested)
             if stopper.requested and stopper.is_done(now_ns):
                 break
             if not work_count and now_ns - collected_ns > COLLECT_NS:
@@ -140,12 +148,14 @@ class LoopRunner:
         parker: Parker,
         wait: str,
         stopper: Stopper,
+        notifier: Notifier | None = None,
     ) -> None:
         self._cycle = _Cycle(roles, contexts)
         self._parker = parker
         self._spins_always = wait == "busy_spin"
         self._spin_ns = 0 if wait == "park" else SPIN_NS_MAX
         self._stopper = stopper
+        self._notifier = notifier
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_turning = False
         self._again = False
@@ -154,7 +164,7 @@ class LoopRunner:
         self._worked_ns = 0
         self._collected_ns = 0
         self._error: BaseException | None = None
-        self._is_hot = any(role.name != "account" for role in roles)
+        self._is_hot = any(role.name not in COLD_ROLES for role in roles)
 
     def run(self, loop: asyncio.AbstractEventLoop) -> int:
         """Start the roles, turn until stopped or failed, close them. Returns the exit code."""
@@ -235,6 +245,8 @@ class LoopRunner:
         elif self._is_hot and now_ns - self._collected_ns > COLLECT_NS:
             self._collected_ns = now_ns
             gc.collect()
+        if self._notifier is not None:
+            self._notifier.turned(now_ns, is_stopping=self._stopper.requested)
         if self._stopper.requested and self._stopper.is_done(now_ns):
             assert self._loop is not None
             self._loop.stop()

@@ -1,6 +1,7 @@
 """Up, a second up, down; and what the preflight finds at the venue."""
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -182,6 +183,12 @@ def test_live_system_waits_to_be_armed_and_a_second_one_is_refused(desk: Desk) -
     assert "runs in the background" in out
     found = status.read(desk.run_dir)
     assert (found.trading_state, found.problems) == ("HALTED", ())
+    recorder = found.roles[-1]
+    assert (recorder.name, recorder.behind) == ("recorder", 0)
+    assert recorder.detail.endswith(" on disk")
+    exit_code, out, _ = desk.hft("journal", "verify", "--json")
+    assert exit_code == 0
+    assert json.loads(out)["files"] == 1
     exit_code, out, err = desk.hft("up", str(desk.path))
     assert (exit_code, out) == (2, "")
     assert err.startswith(f'hft: "{desk.name}" runs already (pid {found.supervisor_pid}, since ')

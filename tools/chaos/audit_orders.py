@@ -222,6 +222,8 @@ def _exposed(evidence: Evidence) -> tuple[int, Iterator[str]]:
     return len(good), iter(troubles)
 
 
+_REFUSALS: Final = (ExecKind.DROPPED, ExecKind.AMEND_REJECTED, ExecKind.CANCEL_REJECTED)
+"""Of an order that is not in the books these say that it never was, or is over."""
 _OPENING: Final = (Action.PLACE, Action.AMEND)
 _DECISION_COLUMNS: Final = (
     "seq", "judge_ns", "order_id", "instrument_id", "side", "price_e8", "qty_e8",
@@ -234,7 +236,7 @@ _EXECUTION_COLUMNS: Final = (
 
 def _columns(rows: object, names: tuple[str, ...]) -> Iterator[tuple[int, ...]]:
     """Records as tuples of Python integers: many times faster than field by field."""
-    return zip(*(rows[name].tolist() for name in names), strict=True)  # type: ignore[index]
+    return zip(*(rows[name].tolist() for name in names), strict=True)  # type: ignore[index]  # a structured array
 
 
 class _Exposure:
@@ -257,7 +259,7 @@ class _Exposure:
         """What became of one."""
         if kind == ExecKind.FILL:
             self._position_e8[instrument_id] += side * qty_e8
-        if state >= TERMINAL:
+        if state >= TERMINAL or (state == OrderState.NONE and kind in _REFUSALS):
             self._open.pop(number, None)
         elif number in self._open:
             instrument_id, side, total_e8, _ = self._open[number]

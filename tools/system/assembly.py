@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+import msgspec
 
 import ipc
 from hft.config import Config, Plan
 from hft.counters import RoleState
+from hft.credentials import with_credentials
 from hft.errors import UsageError
 from hft.graph import ROLES, page_name
 from hft.roles.process import run_process
 from hft.strategy.loader import load_class, load_parameters
 from tools.system import commands, preflight
+from tools.system.disk import check_disk
 from tools.system.places import (
     SUPERVISOR,
     Places,
@@ -45,6 +49,14 @@ from tools.system.supervisor import (
 
 ARMS_ITSELF: Final = ("demo", "paper")
 """Modes in which no person has to arm the system."""
+
+
+class Foundation(NamedTuple):
+    """A system without processes: what it was planned from, and what is in shared memory."""
+
+    plan: Plan
+    facts: preflight.VenueFacts
+    footprint: Footprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +121,15 @@ def assembled(
         HftError, IpcError, PinningError: why it cannot be; nothing is left behind.
     """
     places = places_of(config)
-    _check_plugins(config)
+    check_plugins(config)
     with ExitStack() as stack:
-        _take_place(places, stack)
+        lock = take_place(places)
+        stack.callback(lock.release)
+        stack.callback(remove_run_dir, places.run_dir)
         context = warm_up()
         stack.callback(cool_down)
-        facts = preflight.check(config)
-        plan = make_plan(
-            config,
-            places,
-            limits=facts.limits,
-            equity_e8=facts.equity_e8,
-            now_wall_ns=time.time_ns(),
-        )
-        write_plan(plan)
-        footprint = create_all(plan.name, places.run_dir)
+        plan, facts, footprint = lay_foundation(config, places)
         stack.callback(remove_all, plan.name, places.run_dir)
-        write_instruments(plan, facts.symbols)
         page = ipc.RolePage.attach(plan.name, page_name(SUPERVISOR), writable=True)
         page.adopt()
         page.state = int(RoleState.STARTING)
@@ -148,7 +152,42 @@ def assembled(
         yield system
 
 
-def _check_plugins(config: Config) -> None:
+def lay_foundation(
+    config: Config,
+    places: Places,
+    *,
+    is_supervised: bool = True,
+    owners: Mapping[str, int] | None = None,
+) -> Foundation:
+    """Preflight, plan, segments and instrument rows: all that has to be there before any role.
+
+    Raises:
+        HftError, IpcError, PinningError: why it cannot be; no segment is left behind.
+    """
+    facts = preflight.check(with_credentials(config))
+    notices = check_disk(places.state_dir)
+    facts = msgspec.structs.replace(facts, notices=(*facts.notices, *notices))
+    plan = make_plan(
+        config,
+        places,
+        limits=facts.limits,
+        equity_e8=facts.equity_e8,
+        now_wall_ns=time.time_ns(),
+        is_supervised=is_supervised,
+        owners=owners,
+    )
+    write_plan(plan)
+    ipc.trust_owners(plan.owners.values())
+    footprint = create_all(plan.name, places.run_dir, plan.owners)
+    try:
+        write_instruments(plan, facts.symbols)
+    except BaseException:
+        remove_all(plan.name, places.run_dir)
+        raise
+    return Foundation(plan, facts, footprint)
+
+
+def check_plugins(config: Config) -> None:
     """Load every plug-in once, here, where a mistake in it stops nothing that runs.
 
     Raises:
@@ -159,8 +198,8 @@ def _check_plugins(config: Config) -> None:
         load_parameters(plugin_class, strategy.parameters, strategy.plugin)
 
 
-def _take_place(places: Places, stack: ExitStack) -> None:
-    """Make the run directory ours.
+def take_place(places: Places) -> ipc.RoleLock:
+    """Make the run directory ours and empty it; returns the supervisor's lock, held.
 
     Raises:
         UsageError: the system runs, or parts of it do; or its disk is full.
@@ -187,15 +226,14 @@ def _take_place(places: Places, stack: ExitStack) -> None:
         if pid is not None:
             lock.release()
             raise UsageError(
-                f'"{places.name}" has lost its supervisor, and {role} still runs (pid {pid}).',
-                remedy="`hft down` stops what is left; then start again.",
+                f'"{places.name}" has no supervisor, and {role} still runs (pid {pid}).',
+                remedy="`systemctl stop hft.target` or `hft down` stops it; then start again.",
             )
-    stack.callback(lock.release)
-    stack.callback(remove_run_dir, places.run_dir)
     remove_all(places.name, places.run_dir)  # what a supervisor that died could not remove
     for left in places.run_dir.iterdir():
         if left != lock.path and not left.is_dir():
             left.unlink(missing_ok=True)
+    return lock
 
 
 def _since(run_dir: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import ipc
 from hft.config import Plan
+from hft.credentials import with_credentials
 from hft.errors import CheckFailedError, UnreachableError, UsageError
 from hft.graph import ROLES
 from hft.roles.context import load_plan
@@ -81,6 +82,8 @@ def _stop_supervisor(run_dir: Path, pid: int, say: Callable[[str], None]) -> Non
 def _clear_away(run_dir: Path, say: Callable[[str], None]) -> None:
     """End the processes that are left, in order, and remove everything of the system."""
     name = run_dir.name
+    plan = load_plan_left(run_dir)
+    refuse_while_kept(run_dir, plan)
     lock = ipc.RoleLock(run_dir, SUPERVISOR)
     try:
         lock.acquire()  # so that nobody starts it while we clear away
@@ -89,14 +92,13 @@ def _clear_away(run_dir: Path, say: Callable[[str], None]) -> None:
             f'"{name}" is being started or stopped by process {error.pid}.', remedy="Try again."
         ) from None
     say(f'"{name}" has no supervisor: clearing away what is left')
-    plan = _plan(run_dir)
     may_have_orders = plan is not None and _has_traded(plan)
     for group in _processes_left(run_dir):
         ended_orderly = _end(group.processes, say)
         if group.role == "execution" and group.processes and ended_orderly:
             may_have_orders = False
     if plan is not None and may_have_orders:
-        say(preflight.emergency_cancel(plan.config))
+        say(_cancel(plan))
     for helper in _helpers(run_dir):
         _end([helper], say)
     count = remove_all(name, run_dir)
@@ -105,11 +107,35 @@ def _clear_away(run_dir: Path, say: Callable[[str], None]) -> None:
     say(f'"{name}" is down: {count} segments and queues removed')
 
 
-def _plan(run_dir: Path) -> Plan | None:
+def refuse_while_kept(run_dir: Path, plan: Plan | None) -> None:
+    """Leave alone what somebody else keeps alive: what we ended would be started again.
+
+    Raises:
+        UsageError: roles run that systemd, or a person, started one by one.
+    """
+    if plan is None or plan.is_supervised:
+        return
+    living = [role for role in ROLES if ipc.lock_holder(run_dir, role) is not None]
+    if living:
+        raise UsageError(
+            f'"{plan.name}" has no supervisor to stop, and {", ".join(living)} run.',
+            remedy="Whoever started the roles stops them: systemctl stop hft.target.",
+        )
+
+
+def load_plan_left(run_dir: Path) -> Plan | None:
+    """The plan of a system that may have died early; None: there is none to be read."""
     try:
         return load_plan(run_dir)
     except (UsageError, UnreachableError, ValueError):
         return None  # it died before it wrote the plan
+
+
+def _cancel(plan: Plan) -> str:
+    try:
+        return preflight.emergency_cancel(with_credentials(plan.config))
+    except UsageError as error:
+        return f"our orders could NOT be cancelled by REST: {error.message}"
 
 
 def _has_traded(plan: Plan) -> bool:

@@ -14,6 +14,8 @@ from hft.core.assets import ASSET_IDS
 from hft.core.generated.views import Instrument
 from hft.roles.context import BELLS_SPEC, HALT_SPEC, cells_spec, segment_specs
 from hft.venues.binance_usdm.exchange_info import SymbolInfo
+from ipc.layout import WRITER_OFFSET
+from ipc.memory import store_u64
 
 INSTRUMENT_VERSION_FIRST: Final = 1
 
@@ -25,17 +27,24 @@ class Footprint(NamedTuple):
     byte_count: int
 
 
-def create_all(system: str, run_dir: Path) -> Footprint:
+def create_all(system: str, run_dir: Path, owners: Mapping[str, int] | None = None) -> Footprint:
     """Make every segment of the graph and the command queue.
+
+    Args:
+        system: its name.
+        run_dir: where the queue's key is noted.
+        owners: user id by role: each segment is given to its writer. None: all stay the caller's.
 
     Raises:
         IpcError: one cannot be made; those made before are removed again.
     """
     made: list[str] = []
     specs = segment_specs()
+    writers = segment_writers()
     try:
         for spec in specs:
-            ipc.create_segment(system, spec)
+            uid = (owners or {}).get(writers.get(spec.name, ""), -1)
+            ipc.create_segment(system, spec, uid=uid)
             made.append(spec.name)
         ipc.CommandQueue.create(run_dir)
     except BaseException:
@@ -43,6 +52,13 @@ def create_all(system: str, run_dir: Path) -> Footprint:
             ipc.unlink_segment(system, name)
         raise
     return Footprint(len(specs), sum(ipc.segment_bytes(spec) for spec in specs))
+
+
+def segment_writers() -> dict[str, str]:
+    """The role that writes each segment, by name; those that all may write are not among them."""
+    written = {spec.name: spec.writer for spec in (*graph.RINGS, *graph.CELLS)}
+    pages = {graph.page_name(role): role for role in graph.ROLE_IDS}
+    return {**written, **pages, graph.PERMIT: "risk"}
 
 
 def remove_all(system: str, run_dir: Path) -> int:
@@ -68,6 +84,7 @@ def write_instruments(plan: Plan, symbols: Mapping[str, SymbolInfo]) -> None:
             quote_asset_id=ASSET_IDS.get(info.margin_asset, 0),
         )
         writer.write(instrument.instrument_id)
+    store_u64(segment.buffer, WRITER_OFFSET, 0)  # from now on the table is the feed's
     segment.close()
 
 

@@ -12,14 +12,16 @@ import psutil
 
 import ipc
 from hft import counters
-from hft.config import Plan
+from hft.config import Plan, ProcessPlan
 from hft.counters import RoleState
 from hft.graph import RINGS, ROLES, cursor_index
-from hft.records import SLOT_BYTES, TradingState
-from hft.roles.context import load_plan, ring_spec
+from hft.records import TradingState
+from hft.roles.context import load_plan
 from hft.units import NS_PER_MS, NS_PER_S
+from tools.system import endpoint
 from tools.system.commands import trading_state
 from tools.system.places import supervisor_pid
+from tools.system.ring_files import RingFiles
 from tools.system.segments import attach_halt, attach_page
 from tools.system.supervisor import Notes, load_notes
 from tools.system.waiting import pause
@@ -27,6 +29,7 @@ from tools.terminal import paint
 
 SAMPLE_S: Final = 0.2
 """Work is counted over this time."""
+NOT_COUNTED: Final = -1
 BEAT_MS_MAX: Final = 1_000.0
 """An older beat is worth a word."""
 
@@ -44,7 +47,7 @@ class RoleStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Age of the last heartbeat."""
     work_per_s: float
     behind: int
-    """Records that wait in its gating rings."""
+    """Records that wait for it: in its gating rings; recorder: journal entries not on disk."""
     epoch: int
     error: str
 
@@ -59,6 +62,7 @@ class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
     wait: str
     rss_mb: float
     restarts: int
+    """-1: nobody here counts them (systemd does)."""
 
 
 class VenueStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,8 +93,91 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[RoleStatus, ...]
     processes: tuple[ProcessStatus, ...]
     venue: VenueStatus
+    metrics_url: str = ""
+    """Where Prometheus reads it; empty: nowhere."""
     last_event: str
     last_event_wall_ns: int
+
+
+class Looker:
+    """Attached, read-only, to one life of a system; every look is a ``Status``."""
+
+    def __init__(self, run_dir: Path) -> None:
+        """Attach.
+
+        Raises:
+            UsageError, IpcError: nothing runs from there, or it is of another build.
+        """
+        self._run_dir = run_dir
+        self._plan = load_plan(run_dir)
+        self._rings = RingFiles(self._plan.name)
+        self._pages = {role: attach_page(self._plan, role) for role in ROLES}
+        self._halt = attach_halt(self._plan)
+        self._looked_ns = time.monotonic_ns()
+        self._work = self._count_work()
+
+    def _count_work(self) -> dict[str, int]:
+        return {role: page.counter(counters.WORK.id) for role, page in self._pages.items()}
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the system is still the one that was attached to."""
+        return all(page.segment.inode_is_current() for page in self._pages.values())
+
+    @property
+    def watcher(self) -> int:
+        """Process id of the supervisor; 0: there is none."""
+        return supervisor_pid(self._run_dir) or 0
+
+    def look(self) -> Status:
+        """How it is now; work is counted since the last look."""
+        plan, pages, watcher = self._plan, self._pages, self.watcher
+        notes = load_notes(self._run_dir)
+        now_ns = time.monotonic_ns()
+        passed_s = max(1, now_ns - self._looked_ns) / NS_PER_S
+        before, self._work, self._looked_ns = self._work, self._count_work(), now_ns
+        per_s = {role: (self._work[role] - before[role]) / passed_s for role in ROLES}
+        roles = tuple(
+            _role_status(plan, role, pages, per_s[role], self._backlog(role), now_ns)
+            for role in ROLES
+        )
+        execution = pages["execution"]
+        event = notes.events[-1] if notes and notes.events else None
+        return Status(
+            name=plan.name,
+            mode=plan.config.system.mode,
+            topology=plan.config.system.topology,
+            trading_state=trading_state(plan, pages["risk"]).name,
+            halt_reason=self._halt.reason(),
+            problems=tuple(_problems(plan, roles, execution, watcher)),
+            supervisor_pid=watcher,
+            started_wall_ns=plan.started_wall_ns,
+            open_orders=execution.gauge(counters.OPEN_ORDERS.id),
+            unknown_orders=execution.gauge(counters.UNKNOWN_ORDERS.id),
+            roles=roles,
+            processes=process_statuses(plan, notes),
+            venue=_venue_status(plan, execution, pages["feed"], now_ns),
+            metrics_url=endpoint.url_of(self._run_dir),
+            last_event=event.text if event else "",
+            last_event_wall_ns=event.wall_ns if event else 0,
+        )
+
+    def _backlog(self, role: str) -> int:
+        """Records published in the rings that the role answers for, and that it has not taken."""
+        return sum(
+            max(0, self._rings.newest_seq(ring.name) - self._taken_seq(role, ring.name))
+            for ring in RINGS
+            if role in (*ring.gating, *ring.pollers)
+        )
+
+    def _taken_seq(self, role: str, ring: str) -> int:
+        return self._pages[role].cursor(cursor_index(ring)).value
+
+    def close(self) -> None:
+        """Detach."""
+        self._rings.close()
+        for page in self._pages.values():
+            page.close()
 
 
 def read(run_dir: Path) -> Status:
@@ -99,33 +186,12 @@ def read(run_dir: Path) -> Status:
     Raises:
         UsageError, IpcError: nothing runs from there, or it is of another build.
     """
-    plan = load_plan(run_dir)
-    pages = {role: attach_page(plan, role) for role in ROLES}
-    notes = load_notes(run_dir)
-    watcher = supervisor_pid(run_dir) or 0
-    work_before = {role: page.counter(counters.WORK.id) for role, page in pages.items()}
-    pause(SAMPLE_S, pid=watcher or os.getpid())
-    now_ns = time.monotonic_ns()
-    roles = tuple(_role_status(plan, role, pages, work_before[role], now_ns) for role in ROLES)
-    execution = pages["execution"]
-    event = notes.events[-1] if notes and notes.events else None
-    return Status(
-        name=plan.name,
-        mode=plan.config.system.mode,
-        topology=plan.config.system.topology,
-        trading_state=trading_state(plan, pages["risk"]).name,
-        halt_reason=attach_halt(plan).reason(),
-        problems=tuple(_problems(roles, execution, watcher)),
-        supervisor_pid=watcher,
-        started_wall_ns=plan.started_wall_ns,
-        open_orders=execution.gauge(counters.OPEN_ORDERS.id),
-        unknown_orders=execution.gauge(counters.UNKNOWN_ORDERS.id),
-        roles=roles,
-        processes=process_statuses(plan, notes),
-        venue=_venue_status(plan, execution, pages["feed"], now_ns),
-        last_event=event.text if event else "",
-        last_event_wall_ns=event.wall_ns if event else 0,
-    )
+    looker = Looker(run_dir)
+    try:
+        pause(SAMPLE_S, pid=looker.watcher or os.getpid())
+        return looker.look()
+    finally:
+        looker.close()
 
 
 def process_statuses(plan: Plan, notes: Notes | None) -> tuple[ProcessStatus, ...]:
@@ -134,7 +200,7 @@ def process_statuses(plan: Plan, notes: Notes | None) -> tuple[ProcessStatus, ..
     found = []
     for process in plan.processes:
         note = noted.get(process.name)
-        pid = note.pid if note else 0
+        pid = note.pid if note else _living(plan, process)
         found.append(
             ProcessStatus(
                 name=process.name,
@@ -143,10 +209,16 @@ def process_statuses(plan: Plan, notes: Notes | None) -> tuple[ProcessStatus, ..
                 cpu=process.cpu,
                 wait=process.wait,
                 rss_mb=_resident_mb(pid),
-                restarts=note.restarts if note else 0,
+                restarts=note.restarts if note else NOT_COUNTED,
             )
         )
     return tuple(found)
+
+
+def _living(plan: Plan, process: ProcessPlan) -> int:
+    """The process that holds the lock of one of these roles, where no supervisor notes it."""
+    holders = (ipc.lock_holder(Path(plan.run_dir), role) for role in process.roles)
+    return next((pid for pid in holders if pid is not None), 0)
 
 
 def _resident_mb(pid: int) -> float:
@@ -157,7 +229,12 @@ def _resident_mb(pid: int) -> float:
 
 
 def _role_status(
-    plan: Plan, role: str, pages: dict[str, ipc.RolePage], work_before: int, now_ns: int
+    plan: Plan,
+    role: str,
+    pages: dict[str, ipc.RolePage],
+    work_per_s: float,
+    behind: int,
+    now_ns: int,
 ) -> RoleStatus:
     page, process = pages[role], plan.process_of(role)
     return RoleStatus(
@@ -168,8 +245,8 @@ def _role_status(
         state=RoleState(page.state).name.lower(),
         detail=_detail(plan, role, page, now_ns),
         beat_ms=_age_ms(page.beat_ns, now_ns),
-        work_per_s=round((page.counter(counters.WORK.id) - work_before) / SAMPLE_S, 1),
-        behind=_backlog(plan, role, page),
+        work_per_s=round(work_per_s, 1),
+        behind=behind,
         epoch=page.epoch,
         error=page.error,
     )
@@ -189,24 +266,16 @@ def _detail(plan: Plan, role: str, page: ipc.RolePage, now_ns: int) -> str:
         case "execution":
             unknown = page.gauge(counters.UNKNOWN_ORDERS.id)
             return f"{page.gauge(counters.OPEN_ORDERS.id)} open, {unknown} unknown"
+        case "recorder":
+            lost = page.counter(counters.GAPS_COPIED.id)
+            copied = f"{page.gauge(counters.COPIED_SEQ.id):,} on disk"
+            return copied + (f", {lost:,} LOST" if lost else "")
         case _:
             reconciled_ns = page.gauge(counters.RECONCILED_NS.id)
             if not reconciled_ns:
                 return "not yet compared"
             verdict = "agrees" if page.gauge(counters.AGREES.id) else "DIFFERS"
             return f"venue {verdict}, {(now_ns - reconciled_ns) / NS_PER_S:.1f} s ago"
-
-
-def _backlog(plan: Plan, role: str, page: ipc.RolePage) -> int:
-    """Records published in the role's gating rings that it has not committed."""
-    behind = 0
-    for ring in RINGS:
-        if role in ring.gating:
-            segment = ipc.Segment.attach(plan.name, ring_spec(ring.name))
-            newest_seq = ipc.RingReader(segment, bytearray(SLOT_BYTES), cursor=None).seq
-            behind += max(0, newest_seq - page.cursor(cursor_index(ring.name)).value)
-            segment.close()
-    return behind
 
 
 def _venue_status(
@@ -228,9 +297,11 @@ def _age_ms(then_ns: int, now_ns: int) -> float:
     return round(max(0, now_ns - then_ns) / NS_PER_MS, 1) if then_ns else -1.0
 
 
-def _problems(roles: tuple[RoleStatus, ...], execution: ipc.RolePage, watcher: int) -> list[str]:
+def _problems(
+    plan: Plan, roles: tuple[RoleStatus, ...], execution: ipc.RolePage, watcher: int
+) -> list[str]:
     problems = []
-    if not watcher:
+    if not watcher and plan.is_supervised:
         problems.append("nobody supervises it: `hft down` clears it away")
     for role in roles:
         if role.state != "ready":
@@ -285,10 +356,13 @@ def render(status: Status) -> list[str]:
         memory = "―" if role.process in shown else f"{process.rss_mb:.0f} MB"
         shown.add(role.process)
         state = role.detail if role.state == "ready" else role.state
+        restarts = "―" if process.restarts == NOT_COUNTED else process.restarts
         lines.append(f"  {role.name:<9} {role.cpu:>3} {_duration(role.beat_ms, 'never'):>7}"
                      f"  {state:<24} {role.work_per_s:>7,.0f} {role.behind:>6,}"
-                     f" {process.restarts:>8} {memory:>6}")  # fmt: skip
+                     f" {restarts:>8} {memory:>6}")  # fmt: skip
     lines += _venue_lines(status.venue)
+    if status.metrics_url:
+        lines.append(f"  metrics   {status.metrics_url}")
     if status.last_event:
         at = time.strftime("%H:%M:%S", time.localtime(status.last_event_wall_ns / NS_PER_S))
         lines.append(f"  last event {at}  {status.last_event}")
