@@ -19,7 +19,6 @@ from hft.records import TradingState
 from hft.roles.context import load_plan
 from hft.units import NS_PER_MS, NS_PER_S
 from tools.system import endpoint
-from tools.system.commands import trading_state
 from tools.system.places import supervisor_pid
 from tools.system.ring_files import RingFiles
 from tools.system.segments import attach_halt, attach_page
@@ -147,7 +146,7 @@ class Looker:
             name=plan.name,
             mode=plan.config.system.mode,
             topology=plan.config.system.topology,
-            trading_state=trading_state(plan, pages["risk"]).name,
+            trading_state=self._trading_state().name,
             halt_reason=self._halt.reason(),
             problems=tuple(_problems(plan, roles, execution, watcher)),
             supervisor_pid=watcher,
@@ -161,6 +160,11 @@ class Looker:
             last_event=event.text if event else "",
             last_event_wall_ns=event.wall_ns if event else 0,
         )
+
+    def _trading_state(self) -> TradingState:
+        """What risk grants; a latched halt is above it."""
+        granted = TradingState(self._pages["risk"].gauge(counters.PERMIT_STATE.id))
+        return TradingState.HALTED if self._halt.is_set else granted
 
     def _backlog(self, role: str) -> int:
         """Records published in the rings that the role answers for, and that it has not taken."""

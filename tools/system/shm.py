@@ -1,0 +1,106 @@
+"""`hft shm`: what a system has in shared memory, without a supervisor and without processes.
+
+For roles that are started one by one, as systemd does. With a user for each role every segment
+belongs to its writer, and only the group may read it: the kernel keeps everybody else out.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from hft.config import Config
+from hft.errors import UsageError
+from hft.graph import ROLES
+from hft.roles.journal_files import FOLDER
+from tools.system.assembly import check_plugins, lay_foundation, take_place
+from tools.system.down import load_plan_left, refuse_while_kept
+from tools.system.places import (
+    find_running,
+    known_systems,
+    places_of,
+    remove_run_dir,
+    supervisor_pid,
+)
+from tools.system.segments import remove_all
+
+SHARED_MODE: Final = 0o2770
+"""Directories in which every role makes files: what is made there belongs to the group."""
+
+
+def create(config: Config, say: Callable[[str], None], user_prefix: str | None = None) -> None:
+    """Make everything that the roles need, also over what a crash has left.
+
+    Raises:
+        HftError, IpcError, PinningError: why it cannot be; nothing is left behind.
+    """
+    make(config, say, {} if user_prefix is None else users_of_roles(user_prefix))
+
+
+def make(config: Config, say: Callable[[str], None], owners: dict[str, int]) -> None:
+    """As ``create``, with the user id of each role; none: all belongs to the caller.
+
+    Raises:
+        HftError, IpcError, PinningError: why it cannot be; nothing is left behind.
+    """
+    places = places_of(config)
+    check_plugins(config)
+    lock = take_place(places)
+    try:
+        plan, facts, footprint = lay_foundation(config, places, is_supervised=False, owners=owners)
+        if owners:
+            for directory in (places.run_dir, places.state_dir, places.state_dir / FOLDER):
+                os.chown(directory, -1, os.getegid())
+                directory.chmod(SHARED_MODE)
+    except BaseException:
+        remove_run_dir(places.run_dir)
+        raise
+    finally:
+        lock.release()
+    for notice in facts.notices:
+        say(f"note: {notice}")
+    size_mb = footprint.byte_count / 2**20
+    say(f'"{plan.name}" has {footprint.segment_count} segments, {size_mb:.1f} MB, and is halted')
+    say(f'Next: hft run ROLE for each of {" ".join(ROLES)}, then hft arm --reason "…"')
+
+
+def users_of_roles(prefix: str) -> dict[str, int]:
+    """User id of every role's user.
+
+    Raises:
+        UsageError: there is no such user.
+    """
+    owners = {}
+    for role in ROLES:
+        try:
+            owners[role] = pwd.getpwnam(prefix + role).pw_uid
+        except KeyError:
+            raise UsageError(
+                f"there is no user {prefix + role} for the role {role}.",
+                remedy="`systemd-sysusers` makes the users that the installed sysusers.d names.",
+            ) from None
+    return owners
+
+
+def remove(root: Path, name: str | None, say: Callable[[str], None]) -> None:
+    """Remove segments, queue and run directory; nothing to remove is no mistake.
+
+    Raises:
+        UsageError: the system runs, or several are there and none is named.
+    """
+    known = known_systems(root)
+    if not known or (name is not None and name not in known):
+        say("there is nothing to remove")
+        return
+    run_dir = find_running(root, name)
+    plan = load_plan_left(run_dir)
+    pid = supervisor_pid(run_dir)
+    if pid is not None:
+        raise UsageError(f'"{run_dir.name}" runs (supervisor {pid}).', remedy="`hft down` ends it.")
+    refuse_while_kept(run_dir, plan)
+    count = remove_all(run_dir.name, run_dir)
+    remove_run_dir(run_dir)
+    say(f'"{run_dir.name}": {count} segments and queues removed')
