@@ -1,0 +1,166 @@
+"""The terminal: entered once, left for certain, drawn by changed rows in one write."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+
+from tools.monitor.style import PLAIN, Line, Theme, line_width, to_ascii
+
+NO_COLOR: Final = "NO_COLOR"
+QUERY_TIMEOUT: Final = "BLESSED_QUERY_TIMEOUT_SECONDS"
+ESCAPE_S: Final = 0.05
+"""An Escape that nothing follows for so long is the key."""
+_BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
+"""Synchronized output: the terminal shows the frame when it is whole; others ignore it."""
+_MOUSE_ON, _MOUSE_OFF = "\x1b[?1000h\x1b[?1006h", "\x1b[?1006l\x1b[?1000l"
+_NAMES: Final = {
+    "KEY_UP": "Up", "KEY_DOWN": "Down", "KEY_LEFT": "Left", "KEY_RIGHT": "Right",
+    "KEY_HOME": "Home", "KEY_END": "End", "KEY_PGUP": "PageUp", "KEY_PGDOWN": "PageDown",
+    "KEY_ENTER": "Enter", "KEY_TAB": "Tab", "KEY_BTAB": "Shift-Tab", "KEY_SHIFT_TAB": "Shift-Tab",
+    "KEY_BACKSPACE": "Backspace", "KEY_DELETE": "Backspace", "KEY_ESCAPE": "Esc",
+}  # fmt: skip
+_CONTROLS: Final = {
+    "\t": "Tab", "\r": "Enter", "\n": "Enter", "\x1b": "Esc", "\x7f": "Backspace",
+    "\x08": "Backspace", "\x03": "Ctrl-C", "\x04": "Ctrl-D", "\x15": "Ctrl-U",
+}  # fmt: skip
+
+
+def open_terminal() -> tuple[Any, bool]:
+    """A blessed terminal, and whether colours are unwanted.
+
+    With NO_COLOR blessed would not even move the cursor: the wish is ours to fulfil. A terminal
+    that does not answer blessed's questions would hold up the start for ten seconds.
+    """
+    no_colour = bool(os.environ.pop(NO_COLOR, ""))
+    os.environ.setdefault(QUERY_TIMEOUT, "0.2")
+    import blessed  # only now: it reads its settings when it is imported
+
+    terminal = blessed.Terminal()
+    terminal.flushinp()  # answers that came late are no keys
+    return terminal, no_colour
+
+
+class Display:
+    """Full screen on a terminal."""
+
+    def __init__(self, terminal: Any) -> None:
+        self._terminal = terminal
+        self._stack = ExitStack()
+        self._lines: list[Line] = []
+        self._theme = PLAIN
+        self._descriptor = sys.stdout.fileno()
+        self._has_mouse = False
+        self.bytes_written = 0
+        self.frames = 0
+
+    def __enter__(self) -> Display:
+        terminal = self._terminal
+        atexit.register(self.leave)
+        for mode in (terminal.fullscreen, terminal.hidden_cursor, terminal.no_line_wrap,
+                     terminal.cbreak, terminal.keypad):  # fmt: skip
+            self._stack.enter_context(mode())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Give the terminal back as it was; a second call does nothing."""
+        atexit.unregister(self.leave)
+        try:
+            self.use_mouse(wanted=False)
+            self._stack.close()
+        except OSError:
+            return  # the terminal is gone: nothing is left to restore
+
+    def size(self) -> tuple[int, int]:
+        """Columns and lines."""
+        size = os.get_terminal_size(self._descriptor)
+        return size.columns, size.lines
+
+    def forget(self) -> None:
+        """The next frame is drawn whole: the terminal was resized or overwritten."""
+        self._lines = []
+
+    def use_mouse(self, *, wanted: bool) -> None:
+        """Ask the terminal for clicks and the wheel, or no longer."""
+        if wanted != self._has_mouse:
+            self._has_mouse = wanted
+            self._write(_MOUSE_ON if wanted else _MOUSE_OFF)
+
+    def draw(self, lines: Sequence[Line], theme: Theme, *, is_ascii: bool = False) -> None:
+        """Show the lines: what differs from the last frame, in one write.
+
+        Raises:
+            OSError: the terminal is gone.
+        """
+        parts = []
+        if len(lines) != len(self._lines) or theme is not self._theme:
+            parts.append(str(self._terminal.clear))
+            self._lines, self._theme = [[]] * len(lines), theme
+        for row, (before, line) in enumerate(zip(self._lines, lines, strict=True)):
+            if line != before:
+                first, last = _difference(before, line)
+                column = line_width(line[:first])
+                parts += (str(self._terminal.move_xy(column, row)), theme.paint(line[first:last]))
+        self._lines = list(lines)
+        self.frames += 1
+        if parts:
+            text = "".join(parts)
+            self._write(_BEGIN + (to_ascii(text) if is_ascii else text) + _END)
+
+    def _write(self, text: str) -> None:
+        raw = text.encode(errors="replace")
+        self.bytes_written += len(raw)
+        while raw:
+            raw = raw[os.write(self._descriptor, raw) :]
+
+    def key(self, timeout_s: float) -> str:
+        """The next key by our name for it, empty: none came, or one that means nothing here.
+
+        A click is ``Mouse-X-Y`` with 0-based cells, the wheel ``Wheel-Up`` or ``Wheel-Down``.
+
+        Raises:
+            EOFError: the terminal is gone.
+        """
+        stroke = self._terminal.inkey(timeout=timeout_s, esc_delay=ESCAPE_S)
+        text = str(stroke)
+        if not text:
+            return ""
+        if text in _CONTROLS:
+            return _CONTROLS[text]
+        if text.startswith("\x1b[<"):
+            return _mouse_key(text)
+        if stroke.is_sequence:
+            return _NAMES.get(stroke.name or "", "")
+        return text if len(text) == 1 and text.isprintable() else ""
+
+
+def _difference(before: Line, line: Line) -> tuple[int, int]:
+    """First and end of the pieces that differ; both lines are equally wide."""
+    first, last = 0, len(line)
+    most = min(len(before), len(line))
+    while first < most and before[first] == line[first]:
+        first += 1
+    offset = len(before) - len(line)
+    while last > first and last + offset > first and before[last + offset - 1] == line[last - 1]:
+        last -= 1
+    return first, last
+
+
+def _mouse_key(text: str) -> str:
+    """A report of SGR mode: ``ESC [ < button ; column ; row`` and M, pressed, or m, released."""
+    try:
+        button, column, row = (int(part) for part in text[3:-1].split(";"))
+    except ValueError:
+        return ""
+    if text.endswith("m"):
+        return ""
+    if button in (64, 65):
+        return "Wheel-Up" if button == 64 else "Wheel-Down"
+    return f"Mouse-{column - 1}-{row - 1}" if button == 0 else ""
