@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pinning import NOT_PINNED, read_topology
+from pinning import NOT_PINNED, locked_bytes, read_topology
 
 REPORT = """
 import ctypes, json, os, resource
@@ -44,6 +45,71 @@ def test_the_process_runs_on_the_one_cpu_with_precise_timers() -> None:
     assert found["affinity"] == [cpu]
     assert found["slack_ns"] == 1
     assert found["policy"] == os.SCHED_OTHER
+
+
+def test_what_holds_already_is_not_asked_for_again() -> None:
+    # A unit of systemd has pinned the process, and its filter forbids the call to everybody inside.
+    cpu = max(read_topology().allowed)
+    before = f"""
+os.sched_setaffinity(0, {{{cpu}}})
+def refuse(*_): raise PermissionError(1, "Operation not permitted")
+os.sched_setaffinity = os.sched_setscheduler = refuse
+"""
+    assert report(f"{cpu}, lock_memory=False", before)["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("pretence", "problem"),
+    [
+        ("os.sched_setaffinity = lambda *_: None", "not pinned to cpu {cpu}: the host agreed"),
+        (
+            "os.sched_setscheduler = lambda *_: None",
+            "no real-time scheduling: the host agreed",
+        ),
+    ],
+)
+def test_a_sandbox_that_only_pretends_is_found_out(pretence: str, problem: str) -> None:
+    allowed = sorted(read_topology().allowed)
+    before = f"os.sched_setaffinity(0, {{{allowed[0]}}}); {pretence}"
+    cpu = allowed[-1]
+    found = report(f"{cpu}, lock_memory=False, realtime_priority=1", before)
+    if "affinity" in pretence and len(allowed) == 1:
+        pytest.skip("one cpu: it is there already")
+    assert any(one.startswith(problem.format(cpu=cpu)) for one in found["problems"])
+
+
+def test_memory_that_is_only_said_to_be_locked_is_reported() -> None:
+    before = """
+import sys
+libc = ctypes.CDLL(None, use_errno=True)
+class Pretender:
+    prctl = libc.prctl
+    mlockall = staticmethod(lambda flags: 0)
+sys.modules["pinning.apply"]._libc = lambda: Pretender
+"""
+    (problem,) = report("-1", before)["problems"]
+    assert problem.startswith("memory not locked: ")
+
+
+def test_a_real_time_process_stays_one_where_the_call_is_forbidden() -> None:
+    before = """
+try:
+    os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+except PermissionError:
+    pass
+def refuse(*_): raise PermissionError(1, "Operation not permitted")
+os.sched_setscheduler = refuse
+"""
+    found = report("-1, lock_memory=False, realtime_priority=1", before)
+    assert bool(found["problems"]) == (found["policy"] != os.SCHED_FIFO)
+
+
+def test_the_locked_memory_is_what_the_kernel_says_of_it(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text("Name:\tfeed\nVmLck:\t    5120 kB\n")
+    assert locked_bytes(status) == 5120 * 1024
+    status.write_text("Name:\tfeed\n")
+    assert locked_bytes(status) == 0
 
 
 def test_a_process_that_is_not_pinned_keeps_its_affinity() -> None:

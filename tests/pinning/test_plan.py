@@ -131,6 +131,66 @@ def test_spinning_on_a_shared_cpu_is_refused(wait: str) -> None:
     assert "auto" in e.value.remedy
 
 
+def server(*, isolated: frozenset[int] = frozenset()) -> Topology:
+    """Two nodes of eight cpus, four of which share a last-level cache."""
+    cpus = tuple(range(16))
+    return Topology(
+        cpus=cpus,
+        cores=tuple((cpu,) for cpu in cpus),
+        allowed=frozenset(cpus),
+        isolated=isolated,
+        nohz_full=isolated,
+        rcu_nocbs=isolated,
+        caches=tuple(cpus[first : first + 4] for first in range(0, 16, 4)),
+        nodes=(cpus[:8], cpus[8:]),
+    )
+
+
+def test_neighbours_of_the_chain_share_a_cache() -> None:
+    plan = make_plan(server(isolated=frozenset({3, 4, 5, 6, 7, 9, 11})), HOT, [])
+    assert [plan.cpu(name) for name in HOT] == [4, 5, 6, 7]
+
+
+def test_a_chain_that_fits_no_cache_stays_in_one_node() -> None:
+    plan = make_plan(server(), [*HOT, "more"], [])
+    assert {plan.cpu(name) // 8 for name in (*HOT, "more")} == {1}
+
+
+def test_isolated_cores_far_apart_are_better_than_disturbed_neighbours() -> None:
+    plan = make_plan(server(isolated=frozenset({1, 6, 10, 15})), HOT, ["cold"])
+    assert [plan.cpu(name) for name in HOT] == [1, 6, 10, 15]
+    assert {plan.wait(name) for name in HOT} == {"busy_spin"}
+
+
+def test_real_time_scheduling_is_given_to_hot_processes_only() -> None:
+    plan = make_plan(host(6), HOT, ["cold"], scheduling="fifo")
+    assert {plan.of(name).realtime_priority for name in HOT} == {50}
+    assert plan.of("cold").realtime_priority == 0
+
+
+def test_nothing_is_real_time_unless_it_is_asked_for() -> None:
+    plan = make_plan(server(isolated=frozenset(range(4, 16))), HOT, ["cold"])
+    assert {one.realtime_priority for one in plan.assignments} == {0}
+
+
+@pytest.mark.parametrize(("cores", "hot"), [(1, 1), (2, 4), (4, 4)])
+def test_real_time_scheduling_without_a_free_core_is_refused(cores: int, hot: int) -> None:
+    with pytest.raises(PlanError, match="one for everything else") as caught:
+        make_plan(host(cores), HOT[:hot], ["cold"], scheduling="fifo")
+    assert 'scheduling = "other"' in caught.value.remedy
+
+
+def test_the_second_thread_of_a_hot_core_is_no_free_core() -> None:
+    topology = read_topology(FAKE_SYS / "two_threads")
+    with pytest.raises(PlanError, match="real-time scheduling needs"):
+        make_plan(topology, ["hot"], ["cold"], scheduling="fifo")
+
+
+def test_an_unknown_scheduling_class_is_refused_with_the_choice() -> None:
+    with pytest.raises(PlanError, match="'rr' is not a scheduling class"):
+        make_plan(host(2), ["hot"], [], scheduling="rr")
+
+
 def test_an_unknown_wait_is_refused_with_the_choice() -> None:
     with pytest.raises(PlanError, match="'spin' is not a wait strategy") as caught:
         make_plan(host(2), ["hot"], [], wait="spin")
@@ -154,6 +214,7 @@ def test_asking_for_a_process_that_was_not_planned_is_a_key_error() -> None:
     cold_count=st.integers(0, 6),
     isolated_from=st.integers(0, 24),
     disallowed=st.sets(st.integers(0, 23)),
+    together=st.integers(1, 12),
 )
 def test_every_plan_keeps_its_promises(
     cores: int,
@@ -162,15 +223,21 @@ def test_every_plan_keeps_its_promises(
     cold_count: int,
     isolated_from: int,
     disallowed: set[int],
+    together: int,
 ) -> None:
     cpus = range(cores * threads)
+    listed = tuple(tuple(range(c, cores * threads, cores)) for c in range(cores))
     topology = Topology(
         cpus=tuple(cpus),
-        cores=tuple(tuple(range(c, cores * threads, cores)) for c in range(cores)),
+        cores=listed,
         allowed=frozenset(set(cpus) - disallowed or {0}),
         isolated=frozenset(range(isolated_from, cores * threads)),
         nohz_full=frozenset(),
         rcu_nocbs=frozenset(),
+        caches=tuple(
+            tuple(sorted(cpu for core in listed[first : first + together] for cpu in core))
+            for first in range(0, cores, together)
+        ),
     )
     hot, cold = [f"h{i}" for i in range(hot_count)], [f"c{i}" for i in range(cold_count)]
     plan = make_plan(topology, hot, cold)

@@ -93,6 +93,36 @@ def test_asking_for_the_siblings_of_a_missing_cpu_is_a_key_error() -> None:
         read_topology(FAKE_SYS / "two_cpus").siblings(9)
 
 
+def write(root: Path, files: dict[str, str]) -> Path:
+    for path, text in files.items():
+        target = root / "sys/devices/system" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    return root
+
+
+def test_caches_and_nodes_are_told_apart(tmp_path: Path) -> None:
+    files = {"cpu/online": "0-7\n", "node/online": "0-1\n"}
+    for cpu in range(8):
+        files[f"cpu/cpu{cpu}/cache/index0/level"] = "1\n"
+        files[f"cpu/cpu{cpu}/cache/index0/shared_cpu_list"] = f"{cpu}\n"
+        files[f"cpu/cpu{cpu}/cache/index3/level"] = "3\n"
+        files[f"cpu/cpu{cpu}/cache/index3/shared_cpu_list"] = f"{cpu // 2 * 2}-{cpu // 2 * 2 + 1}\n"
+    files |= {"node/node0/cpulist": "0-3\n", "node/node1/cpulist": "4-7\n"}
+    topology = read_topology(write(tmp_path, files))
+    assert topology.caches == ((0, 1), (2, 3), (4, 5), (6, 7))
+    assert topology.nodes == ((0, 1, 2, 3), (4, 5, 6, 7))
+
+
+def test_a_node_without_cpus_is_no_node_and_cpus_that_are_off_belong_to_none(
+    tmp_path: Path,
+) -> None:
+    files = {"cpu/online": "0,2", "node/online": "0-1", "node/node0/cpulist": "0-2"}
+    topology = read_topology(write(tmp_path, {**files, "node/node1/cpulist": ""}))
+    assert topology.nodes == ((0, 2),)
+    assert topology.caches == ()
+
+
 def test_this_host_can_be_read() -> None:
     topology = read_topology()
     assert topology.allowed

@@ -31,7 +31,7 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
     version: tuple[int, int, int]
     is_debug: bool
     is_optimised: bool
-    """Profile-guided and link-time optimisation were on."""
+    """Profile-guided optimisation was on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,12 @@ def disk(found: Installation) -> Iterator[Finding]:
     """Has the order journal room?"""
     space = found.state_space
     if space is None:
-        yield problem("disk", f"{found.state_dir}: no such disk", "The order journal goes there.")
+        yield problem(
+            "disk",
+            f"{found.state_dir}: not to be looked at by this user",
+            "The order journal is written there.",
+            "# set system.state_dir to a directory of this user, or run as the user of the system",
+        )
         return
     room = f"{space.free / 2**30:,.1f} GB of {space.total / 2**30:,.1f} GB are free"
     fact = f"disk of {found.state_dir}: {room}"
@@ -185,7 +190,7 @@ def python(found: Installation) -> Iterator[Finding]:
         yield warning(
             "python",
             f"{name} was built without optimisation",
-            "Builds with --enable-optimizations --with-lto, as distributions have them, run"
+            "Builds with --enable-optimizations --with-lto, or those of a distribution, run"
             " plug-ins 10 to 20 % faster. The compiled parts do not change.",
             "make distclean && make build PYTHON=/usr/bin/python3",
         )

@@ -292,7 +292,10 @@ def interrupts(host: Host) -> Iterator[Finding]:
     first = ", ".join(found[number] for number in busiest[:3])
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     numbers = " ".join(map(str, sorted(found)))
-    why = "Each interrupt takes 2 to 20 µs from the hot loop, and its cache with it."
+    why = (
+        "Each interrupt takes 2 to 20 µs from the hot loop, and its cache with it. Some refuse to"
+        " be moved: isolcpus=managed_irq keeps those away."
+    )
     if not host.can_isolate:
         yield note("interrupts", f"devices interrupt {named(host.hot_cores)}: {first}{more}", why)
         return

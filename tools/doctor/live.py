@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,8 @@ STA_UNSYNC: Final = 0x40
 TIME_ERROR: Final = 5
 PROGRAM_S_MAX: Final = 2.0
 SHM: Final = "dev/shm"
+DISTRIBUTION: Final = "/usr"
+"""Prefix of the interpreter that came with the operating system."""
 Topology = Literal["compact", "dedicated"]
 
 
@@ -74,7 +77,7 @@ def look(explicit: str | None, root: Path = Path("/")) -> tuple[Host, Installati
         tools=_tools(interface(root)),
         scheduling=effective.system.scheduling,
     )
-    systems = tuple(ipc.list_systems())
+    systems = tuple(name for name in ipc.list_systems() if _may_judge(name))
     installation = Installation(
         interpreter=_interpreter(),
         run_root=run_root(effective.system.run_dir),
@@ -120,6 +123,15 @@ def find_settings(explicit: str | None) -> Path | None:
         return None
 
 
+def _may_judge(system: str) -> bool:
+    """Whether we may see who uses the system's memory: only its owner and root can."""
+    try:
+        owners = {os.stat(path).st_uid for path in Path("/", SHM).glob(f"hft.{system}.*")}
+    except FileNotFoundError:
+        return False  # it goes down at this moment
+    return os.geteuid() == 0 or owners <= {os.geteuid()}
+
+
 def _clock() -> ClockState | None:
     timex = _Timex()
     state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
@@ -153,5 +165,6 @@ def _interpreter() -> Interpreter:
     return Interpreter(
         version=(sys.version_info.major, sys.version_info.minor, sys.version_info.micro),
         is_debug=bool(sysconfig.get_config_var("Py_DEBUG")),
-        is_optimised="--enable-optimizations" in arguments,
+        # Distributions optimise by a way of their own, which their configuration does not name.
+        is_optimised="--enable-optimizations" in arguments or sys.base_prefix == DISTRIBUTION,
     )

@@ -20,6 +20,8 @@ from tools.doctor.finding import (
 )
 from tools.doctor.host import Host
 
+NO_MASK: Final = "00000000"
+"""Network mask of the default route: it is for every address."""
 BUSY_POLL_US: Final = 50
 COALESCE_US_MAX: Final = 10
 ERROR_MS_MAX: Final = 10.0
@@ -36,7 +38,7 @@ def interface(root: Path) -> str:
         return ""
     for line in table.splitlines()[1:]:
         words = line.split()
-        if len(words) > 7 and words[1] == words[7] == "00000000":
+        if len(words) > 7 and words[7] == NO_MASK:
             return words[0]
     return ""
 
