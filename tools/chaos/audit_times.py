@@ -27,6 +27,10 @@ way at the moment of the command, and one look at the age of the data."""
 ALONE_NS: Final = 5 * NS_PER_S
 """The aftermath of other faults and strikes."""
 BANNED: Final = "banned"
+NOTICE_NS: Final = 50 * NS_PER_MS
+"""From the first 418 to all our processes knowing of it."""
+RETURN_NS: Final = 3 * NS_PER_S
+"""From the death of the one who was told to the first request of its successor."""
 
 
 def _contiguous(evidence: Evidence) -> tuple[int, Iterator[str]]:
@@ -223,8 +227,39 @@ def _is_alone(evidence: Evidence, fault: Begun) -> bool:
 
 
 def _banned(evidence: Evidence) -> tuple[int, Iterator[str]]:
+    """Once one of us was told of a ban, nobody asks for anything until it ends."""
     complaints = [one for one in evidence.books.complaints if one.kind == BANNED]
-    return len(evidence.books.orders), (f"while banned: {one.detail}" for one in complaints)
+
+    def troubles() -> Iterator[str]:
+        for one in complaints:
+            told_ns = _told_ns(evidence, one.time_ns)
+            if not _could_not_know(evidence, told_ns, one.time_ns):
+                late_ms = (one.time_ns - told_ns) // NS_PER_MS
+                yield f"{one.endpoint} {late_ms} ms after the ban was told, by {one.client}"
+
+    return len(evidence.books.bans), troubles()
+
+
+def _told_ns(evidence: Evidence, at_ns: int) -> int:
+    """When the ban that held at a time was told, 0: nobody was."""
+    return max((ban.told_ns or 0 for ban in evidence.books.bans if ban.from_ns <= at_ns), default=0)
+
+
+def _could_not_know(evidence: Evidence, told_ns: int, at_ns: int) -> bool:
+    """Whether the one who was told stood still or died over it, or the one who asked stood still.
+
+    Between its last look and its request a process can be stopped, and nobody can tell it then.
+    """
+    for pause in evidence.timing.pauses:
+        stands = pause.since_ns < told_ns + NOTICE_NS and told_ns < pause.until_ns + SEND_NS
+        if stands and at_ns < pause.until_ns + SEND_NS:
+            return True
+        if pause.since_ns < at_ns < pause.until_ns + SEND_NS:
+            return True
+    return any(
+        told_ns - SEND_NS < death.died_ns < told_ns + NOTICE_NS and at_ns < told_ns + RETURN_NS
+        for death in evidence.timing.deaths
+    )
 
 
 def _ruly(evidence: Evidence) -> tuple[int, Iterator[str]]:

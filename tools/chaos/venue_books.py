@@ -57,6 +57,20 @@ class Complaint(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     detail: str
+    time_ns: int = 0
+    """Monotonic time of this host."""
+    endpoint: str = ""
+    client: str = ""
+    """Who it was, as far as the venue can tell: address, port, user agent."""
+
+
+class Ban(msgspec.Struct, frozen=True, kw_only=True):
+    """A time in which nothing of ours was answered."""
+
+    from_ns: int
+    to_ns: int | None
+    told_ns: int | None
+    """When the first of us heard of it; None: nobody asked."""
 
 
 class VenueBooks(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +81,7 @@ class VenueBooks(msgspec.Struct, frozen=True, kw_only=True):
     orders: tuple[VenueOrder, ...]
     fills: tuple[VenueFill, ...]
     complaints: tuple[Complaint, ...] = msgspec.field(name="violations")
+    bans: tuple[Ban, ...] = ()
 
 
 class _Stats(msgspec.Struct, frozen=True, kw_only=True):
