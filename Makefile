@@ -56,10 +56,8 @@ lock: $(STAMPS)/dependencies ## pin every dependency again, with hashes, after a
 	@$(BIN)/uv pip compile $(LOCK) --all-extras --output-file requirements-extras.lock pyproject.toml
 	@$(BIN)/uv pip compile $(LOCK) --extra dev --constraints requirements-extras.lock \
 		--output-file requirements.lock pyproject.toml
-
-requirements-run.lock: pyproject.toml requirements.lock | $(STAMPS)/created # what runs in production
-	@$(PIP) install --quiet uv
-	@$(BIN)/uv pip compile $(LOCK) --constraints requirements.lock --output-file $@ pyproject.toml
+	@$(BIN)/uv pip compile $(LOCK) --constraints requirements.lock \
+		--output-file requirements-run.lock pyproject.toml
 
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
@@ -69,7 +67,7 @@ install: install-program install-units ## program and systemd units below PREFIX
 	@echo 'installed; next: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload'
 	@echo 'then as systemd/README.md says: settings, keys, systemctl start hft.target'
 
-install-program: build requirements-run.lock # an environment of its own: no editable checkout, no test tools
+install-program: build # an environment of its own: no editable checkout, no tools of the tests
 	@rm -rf '$(HOME_DIR)/venv' build/wheel
 	@$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 	@install -d '$(HOME_DIR)' '$(DESTDIR)$(PREFIX)/bin'

@@ -326,6 +326,18 @@ def bench_risk(**options: Any) -> int:
     return run(**options)
 
 
+@bench.command(name="metrics")
+@click.option("--seconds", type=click.FloatRange(3, 3_600), default=90.0, show_default=True)
+@click.option("--per-s", type=click.FloatRange(0.1, 100), default=10.0, show_default=True,
+              help="Scrapes a second.")  # fmt: skip
+@_as_json
+def bench_metrics(**options: Any) -> int:
+    """What a scrape of the metrics costs whoever trades: latency with and without it, in turn."""
+    from tools.bench.metrics import run
+
+    return run(**options)
+
+
 @cli.command()
 @click.option("--minutes", type=click.FloatRange(0.1, 1_440), default=1.0, show_default=True)
 @click.option("--seed", default=1, show_default=True, help="Of what is done to whom, and when.")

@@ -52,7 +52,8 @@ SHM_DIRECTORY: Final = "/dev/shm"
 """Where the C library keeps POSIX shared-memory objects on Linux."""
 BOOT_ID_PATH: Final = "/proc/sys/kernel/random/boot_id"
 BOOT_ID_VARIABLE: Final = "HFT_BOOT_ID"
-"""Names the boot where /proc/sys is hidden (systemd: ``ProcSubset=pid``, ``%b``)."""
+"""Names the boot where it is set (systemd: ``%b``): /proc/sys may be hidden (``ProcSubset=pid``),
+and in a container another mount of it may name another boot."""
 _PREFIX: Final = "hft."
 _RECREATE: Final = "remove the system's segments and create them again (hft down, hft up)"
 _OPEN_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -70,17 +71,17 @@ def boot_hash() -> int:
     """
     global _boot_hash
     if _boot_hash == 0:
+        text = os.environ.get(BOOT_ID_VARIABLE, "")
         try:
-            with open(BOOT_ID_PATH, encoding="ascii") as file:
-                text = file.read()
-        except OSError as error:
-            text = os.environ.get(BOOT_ID_VARIABLE, "")
             if not text:
-                raise BootIdError(
-                    f"cannot read {BOOT_ID_PATH}: {error.strerror}",
-                    remedy=f"set {BOOT_ID_VARIABLE} (in a systemd unit: "
-                    f"Environment={BOOT_ID_VARIABLE}=%b)",
-                ) from error
+                with open(BOOT_ID_PATH, encoding="ascii") as file:
+                    text = file.read()
+        except OSError as error:
+            raise BootIdError(
+                f"cannot read {BOOT_ID_PATH}: {error.strerror}",
+                remedy=f"set {BOOT_ID_VARIABLE} (in a systemd unit: "
+                f"Environment={BOOT_ID_VARIABLE}=%b)",
+            ) from error
         canonical = text.strip().replace("-", "").lower()
         _boot_hash = int.from_bytes(sha256(canonical.encode()).digest()[:8], "little") or 1
     return _boot_hash

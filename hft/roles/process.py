@@ -24,6 +24,7 @@ from hft.units import NS_PER_MS
 
 PARK_NS: Final = 20 * NS_PER_MS
 SOCKET_ROLES = frozenset({"feed", "execution", "account"})
+SIGNING_ROLES = frozenset({"execution", "account"})
 
 
 def make_role(name: str, context: Context) -> Role:
@@ -63,8 +64,9 @@ def run_process(run_dir: str, process_name: str, *, ignore_interrupt: bool = Tru
     """
     try:
         plan = load_plan(Path(run_dir))
-        plan = msgspec.structs.replace(plan, config=with_credentials(plan.config))
         process = _find(plan, process_name)
+        if not SIGNING_ROLES.isdisjoint(process.roles):  # the others are given no key
+            plan = msgspec.structs.replace(plan, config=with_credentials(plan.config))
         return _run(plan, process, ignore_interrupt=ignore_interrupt)
     except (HftError, ipc.IpcError) as error:
         remedy = getattr(error, "remedy", "")

@@ -27,8 +27,8 @@ from tools.system.places import (
 )
 from tools.system.segments import remove_all
 
-SHARED_MODE: Final = 0o2770
-"""Directories in which every role makes files: what is made there belongs to the group."""
+SHARED_MODE: Final = 0o770
+"""Directories in which every role makes files: all roles run with the same group."""
 
 
 def create(config: Config, say: Callable[[str], None], user_prefix: str | None = None) -> None:
@@ -56,6 +56,7 @@ def make(config: Config, say: Callable[[str], None], owners: dict[str, int]) -> 
                 os.chown(directory, -1, os.getegid())
                 directory.chmod(SHARED_MODE)
     except BaseException:
+        remove_all(places.name, places.run_dir)
         remove_run_dir(places.run_dir)
         raise
     finally:
