@@ -92,8 +92,7 @@ def _run(plan: Plan, process: ProcessPlan, *, ignore_interrupt: bool) -> int:
     locks = [ipc.RoleLock(run_dir, role) for role in process.roles]
     for lock in locks:
         lock.acquire()
-    if process.cpu >= 0:
-        pinning.apply(process.cpu)
+    _settle_on_host(plan, process)
     now_ns = time.monotonic_ns()
     contexts = []
     for role in process.roles:
@@ -113,6 +112,24 @@ def _run(plan: Plan, process: ProcessPlan, *, ignore_interrupt: bool) -> int:
             notifier.close()
         for context in contexts:
             context.close()
+
+
+def _settle_on_host(plan: Plan, process: ProcessPlan) -> None:
+    """Core, scheduling class, locked memory, timer slack; what the host refuses is said.
+
+    Not in a demo: there everything is best effort, and `hft doctor` has the whole list.
+    """
+    if process.cpu < 0:
+        return
+    system = plan.config.system
+    for problem in pinning.apply(
+        process.cpu,
+        lock_memory=system.lock_memory,
+        realtime_priority=process.realtime_priority,
+        timer_slack_ns=system.timer_slack_ns,
+    ):
+        if system.mode != "demo":
+            print(f"hft {process.name}: {problem}", file=sys.stderr)
 
 
 def _handle_signals(request: Callable[[], None], *, ignore_interrupt: bool) -> None:

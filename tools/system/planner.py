@@ -72,7 +72,8 @@ def plan_processes(config: Config, host: pinning.Topology) -> tuple[ProcessPlan,
     assert len(topology) <= BELLS_MAX
     cold = [name for name, roles in topology if COLD_ROLES.issuperset(roles)]
     hot = [name for name, _ in topology if name not in cold]
-    cpus = pinning.make_plan(host, hot, cold, config.system.cpus, config.system.wait)
+    system = config.system
+    cpus = pinning.make_plan(host, hot, cold, system.cpus, system.wait, system.scheduling)
     return tuple(
         ProcessPlan(
             name=name,
@@ -80,6 +81,7 @@ def plan_processes(config: Config, host: pinning.Topology) -> tuple[ProcessPlan,
             bell=bell,
             cpu=cpus.cpu(name),
             wait=cpus.wait(name),
+            realtime_priority=cpus.of(name).realtime_priority,
         )
         for bell, (name, roles) in enumerate(topology)
     )
