@@ -23,6 +23,7 @@ EXPOSURES = {
     "hft-feed": ONLINE,
     "hft-execution": ONLINE,
     "hft-account": ONLINE,
+    "hft-metrics": ONLINE,
     "hft-shm": CREATOR,
     "hft-emergency-cancel": ONLINE,
 }
@@ -152,7 +153,7 @@ def test_every_user_of_a_unit_is_a_system_user(installed: Installed) -> None:
     lines = (installed.tree / "lib" / "sysusers.d" / "hft.conf").read_text().splitlines()
     users = {line.split()[1] for line in lines if line.startswith("u ")}
     wanted = {installed.unit(unit)["User"][0] for unit in
-              (*UNIT_OF_ROLE.values(), "hft-shm", "hft-emergency-cancel")}  # fmt: skip
+              (*UNIT_OF_ROLE.values(), "hft-shm", "hft-metrics", "hft-emergency-cancel")}  # fmt: skip
     assert users == wanted - {"root"}
 
 

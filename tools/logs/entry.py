@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from hft.units import NS_PER_S, NS_PER_US
 from tools.terminal import paint
 
 LEVELS: Final = {"info": 20, "warning": 30, "error": 40}
@@ -26,7 +27,8 @@ HIDDEN: Final = "***"
 
 def timestamp(wall_ns: int) -> str:
     """Wall clock, UTC, as in the file: ``2026-01-31T12:00:00.123Z``."""
-    moment = datetime.fromtimestamp(wall_ns / 1e9, UTC)
+    seconds, rest_ns = divmod(wall_ns, NS_PER_S)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ns // NS_PER_US)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -32,7 +32,10 @@ def _piece(path: Path, number: int) -> Path:
 
 
 class LogFile:
-    """Appends whole lines. A full disk loses lines and says later how many; it never raises."""
+    """Appends whole lines. A full disk loses lines and says later how many; it never raises.
+
+    Before a system has a state directory nothing is written: a start that fails leaves nothing.
+    """
 
     def __init__(self, path: Path, bytes_max: int = FILE_BYTES_MAX) -> None:
         self.path: Final = path
@@ -42,9 +45,11 @@ class LogFile:
         self._descriptor = -1
 
     def append(self, line: bytes) -> bool:
-        """Write one line; False: it is lost."""
+        """Write one line; False: it is not written."""
         try:
             self._append(line)
+        except FileNotFoundError:
+            return False
         except OSError:
             self.lost += 1
             return False
@@ -70,7 +75,7 @@ class LogFile:
 
     def _open(self) -> None:
         if self._descriptor < 0:
-            self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o750, exist_ok=True)
             self._descriptor = os.open(self.path, _FLAGS, 0o640)
 
     def _is_current(self) -> bool:

@@ -7,6 +7,7 @@ import re
 import select
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO, Final
 import msgspec
 
 from hft.errors import EXIT_OK, UnreachableError, UsageError
+from hft.units import NS_PER_MS
 from tools.logs.entry import LEVELS, render, timestamp
 from tools.logs.log_file import log_path, pieces
 from tools.system.stopping import StopRequest
@@ -36,7 +38,7 @@ def parse_since(text: str, now: datetime) -> str:
     text = text.strip()
     if ago := _AGO.fullmatch(text):
         moment = now - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
-        return timestamp(int(moment.timestamp() * 1e9))
+        return _written(moment)
     try:
         if _CLOCK.fullmatch(text):
             text = f"{now.date().isoformat()}T{text.zfill(5)}"
@@ -48,7 +50,11 @@ def parse_since(text: str, now: datetime) -> str:
             " 2026-01-31T12:00, in UTC.",
         ) from None
     moment = moment.replace(tzinfo=moment.tzinfo or UTC)
-    return timestamp(int(moment.timestamp() * 1e9))
+    return _written(moment)
+
+
+def _written(moment: datetime) -> str:
+    return timestamp(round(moment.timestamp() * 1_000) * NS_PER_MS)
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,17 +89,17 @@ def show(state_dir: Path, wanted: Wanted, say: Say) -> int:
         if is_wanted(entry):
             say(line.decode(errors="replace").rstrip("\n") if wanted.as_json else render(entry))
 
-    tail = Tail(path)
     if not wanted.follow and not pieces(path):
         raise UnreachableError(
             f"there is no log in {path.parent}.",
             remedy="`hft up` writes one; --state-dir says where to look (system.state_dir).",
         )
-    past = (line for line in tail.past() if is_wanted(_parse(line)))
-    for line in deque(past, maxlen=wanted.last or None):
-        tell(line)
-    if wanted.follow:
-        _follow(tail, tell)
+    with closing(Tail(path)) as tail:
+        past = (line for line in tail.past() if is_wanted(_parse(line)))
+        for line in deque(past, maxlen=wanted.last or None):
+            tell(line)
+        if wanted.follow:
+            _follow(tail, tell)
     return EXIT_OK
 
 
@@ -137,13 +143,16 @@ class Tail:
             yield from self._lines()
 
     def _open(self, piece: Path) -> None:
+        self.close()
+        with suppress(FileNotFoundError):
+            self._file = piece.open("rb")
+
+    def close(self) -> None:
+        """Close the piece that is open; half a line is forgotten."""
         if self._file is not None:
             self._file.close()
-        self._rest = b""
-        try:
-            self._file = piece.open("rb")
-        except FileNotFoundError:
             self._file = None
+        self._rest = b""
 
     def _lines(self) -> Iterator[bytes]:
         if self._file is None:

@@ -232,7 +232,7 @@ class Watcher:
         seen = AlertsSeen(self._view.plan.started_wall_ns, seq)
         draft = self._alerts_path.with_suffix(".new")
         with contextlib.suppress(OSError):  # then the next start of ours repeats some
-            draft.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            draft.parent.mkdir(mode=0o750, exist_ok=True)
             draft.write_bytes(msgspec.json.encode(seen))
             draft.replace(self._alerts_path)
 

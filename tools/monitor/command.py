@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from hft.errors import EXIT_CHECK_FAILED, EXIT_OK
+from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
 from tools.monitor.screens import HEIGHT_MIN, WIDTH_MIN, render
 from tools.monitor.source import Source
 from tools.monitor.state import State
@@ -19,6 +19,7 @@ from tools.system.waiting import pause
 
 ONCE_SIZE: Final = (100, 30)
 """Of a frame that goes into a pipe, unless COLUMNS and LINES say otherwise."""
+NO_CURSOR: Final = ("", "dumb")
 ONCE_S: Final = 0.3
 """Rates are counted over this time."""
 
@@ -54,6 +55,12 @@ def _show(source: Source, *, may_trade: bool) -> int:
     from tools.monitor.driver import Driver, shows_only_ascii
     from tools.monitor.screen import Display, open_terminal
 
+    kind = os.environ.get("TERM", "")
+    if kind in NO_CURSOR:  # blessed would take it for an xterm
+        raise UsageError(
+            f"this terminal (TERM={kind}) cannot move its cursor.",
+            remedy="`hft monitor --once` prints one frame; or set TERM to what the terminal is.",
+        )
     terminal, no_colour = open_terminal()
     theme = theme_for(terminal.number_of_colors, no_colour=no_colour)
     state = State(source.poll(), theme=theme.name, may_trade=may_trade)

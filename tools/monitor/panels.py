@@ -160,11 +160,11 @@ _SEVERITIES: Final = {
 _SEVERITY_WORDS: Final = {1: "information", 2: "warning", 3: "INCIDENT"}
 ALERTS: Final[tuple[Column[Alert], ...]] = (
     Column("", lambda a: _SEVERITIES.get(a.severity, Span("?")), 0, order=lambda a: -a.severity),
-    Column("time", lambda a: Span(clock(a.wall_ns), Style.DIM), 1, order=lambda a: a.wall_ns),
+    Column("time", lambda a: Span(clock(a.wall_ns), Style.DIM), 0, order=lambda a: a.wall_ns),
     Column("severity", lambda a: Span(_SEVERITY_WORDS.get(a.severity, "?")), 4),
     Column("from", lambda a: Span(a.source), 3),
     Column("what", lambda a: Span(clean(a.text), Style.BAD if a.severity == 3 else Style.PLAIN),
-           0, 20, takes_rest=True),
+           0, 36, takes_rest=True),
 )  # fmt: skip
 
 ROLES: Final[tuple[Column[Role], ...]] = (
@@ -282,7 +282,8 @@ CONTENTS: Final = {
                           "nothing to report ✓"),
     Panel.ROLES: Content("Roles", lambda _: [], ROLES, lambda s: s.roles, "no role runs"),
     Panel.RINGS: Content("Rings", lambda _: [], RINGS, lambda s: s.rings, "no ring is known yet"),
-    Panel.LATENCY: Content("Latency", lambda _: [], LATENCY, _used_hops,
+    Panel.LATENCY: Content("Latency", lambda _: [Span("last minute; all: since the start")],
+                           LATENCY, _used_hops,
                            "nothing was measured yet"),
 }  # fmt: skip
 COUNTED: Final = (Panel.ORDERS, Panel.FILLS, Panel.ALERTS)
@@ -356,22 +357,19 @@ def ladder(book: Book | None, columns: int, lines: int) -> list[Line]:
     price_width = max(len(_price(level.price_e8, instrument)) for level in shown)
     qty_width = max(len(_qty(level.qty_e8, instrument)) for level in shown)
     most_e8 = max(level.qty_e8 for level in shown)
-    room = columns - (4 + price_width + 1 + qty_width + 1 + 4)
+    room = max(0, columns - (4 + price_width + 1 + qty_width + 1 + 4))
 
     def row(level: Level, word: str, style: Style) -> Line:
         mark = "" if not level.ours else f"←{level.ours}" if level.ours > 1 else "←"
         price = fit(_price(level.price_e8, instrument), price_width, ">")
         qty = fit(_qty(level.qty_e8, instrument), qty_width, ">")
-        return fill(
-            [
-                Span(f"{word} ", Style.DIM),
-                Span(price, Style.OURS if level.ours else style),
-                Span(f" {qty} "),
-                Span(fit(mark, 4), Style.OURS),
-                Span(bar(level.qty_e8, most_e8, room), style),
-            ],
-            columns,
-        )
+        return [
+            Span(f"{word} ", Style.DIM),
+            Span(price, Style.OURS if level.ours else style),
+            Span(f" {qty} "),
+            Span(fit(mark, 4), Style.OURS),
+            Span(fit(bar(level.qty_e8, most_e8, room), room), style),
+        ]
 
     found = [row(level, "ask", Style.SELL) for level in reversed(asks)]
     found.append(fill(_spread(book, price_width), columns))
@@ -404,9 +402,10 @@ def latency_brief(snapshot: Snapshot, columns: int, lines: int) -> list[Line]:
     found = [fill(_brief_heading(name_width, wide), columns)]
     for name in dict.fromkeys(wanted):
         hop = hops[name]
-        line = [Span(fit(name, name_width)), Span(fit(_ns(hop.recent_p50_ns), 8, ">"))]
+        line = [Span(fit(name, name_width))]
+        line.append(Span(fit(_ns(hop.recent_p50_ns or hop.p50_ns), 8, ">")))
         if wide:
-            line.append(Span(fit(_ns(hop.recent_p99_ns), 8, ">")))
+            line.append(Span(fit(_ns(hop.recent_p99_ns or hop.p99_ns), 8, ">")))
         used = sum(len(span.text) for span in line) + 1
         line += [Span(" "), Span(sparkline(hop.p99_history_ns, columns - used), Style.GOOD)]
         found.append(fill(line, columns))

@@ -68,6 +68,7 @@ class Reading:
         self._strategies = dict(enumerate(self.plan.config.strategies, start=1))
         self._instruments: dict[int, Instrument] = {}
         self._instrument_status: dict[int, int] = {}
+        self._quote_asset_id, self._quote_asset = 0, ""
         self._fills: deque[Fill] = deque(maxlen=FILLS_KEPT_MAX)
         self._alerts: deque[Alert] = deque(maxlen=ALERTS_KEPT_MAX)
         self._wishes: dict[tuple[int, int], _Wish] = {}
@@ -136,6 +137,8 @@ class Reading:
                     number, planned.symbol, view.price_places, view.qty_places
                 )
                 self._instrument_status[number] = view.status
+                self._quote_asset_id = view.quote_asset_id
+                self._quote_asset = view.quote_asset.rstrip(b"\0").decode(errors="replace")
             else:
                 self._instruments.setdefault(number, Instrument(number, planned.symbol, 2, 3))
 
@@ -151,12 +154,13 @@ class Reading:
         return known or Instrument(number, f"#{number}", 2, 3)
 
     def _wallet(self) -> tuple[int, str]:
-        """Sum of our wallets of the quote asset, and its name."""
-        balance, total_e8 = self.attached.balance, 0
+        """Our wallet of the quote asset, and its name."""
+        balance = self.attached.balance
         for index in range(graph.ASSETS_MAX):
-            if self._read(self.attached.balances, index):
-                total_e8 += balance.wallet_e8
-        return total_e8, "USDT"
+            is_there = self._read(self.attached.balances, index)
+            if is_there and balance.asset_id == self._quote_asset_id:
+                return balance.wallet_e8, self._quote_asset
+        return 0, self._quote_asset
 
     def _read_positions(self) -> tuple[Position, ...]:
         view, found = self.attached.position, []

@@ -28,6 +28,8 @@ from tools.monitor.text import width as width_of
 WIDTH_MIN: Final = 80
 HEIGHT_MIN: Final = 24
 NOTICE_NS: Final = 8 * NS_PER_S
+REASON_WIDTH: Final = 56
+"""Columns of the first line that the reason of a halt gets before figures do."""
 RIGHT_SHARE: Final = 0.42
 """Part of the width that the right column has."""
 
@@ -84,18 +86,17 @@ def first_line(snapshot: Snapshot, width: int) -> Line:
     left = [badge, Span(" "), Span(cut(clean(snapshot.name), 20), Style.BOLD), Span("  ")]
     if snapshot.lost is not None:
         left.append(Span(f"LOST {clock(snapshot.lost.since_wall_ns)}", Style.BAD))
-        left.append(Span(f" {clean(snapshot.lost.why)}; waiting for it to come back"))
+        left.append(Span(f" {clean(snapshot.lost.why)}; waiting for its return"))
         parts = [_clock(snapshot)]
     else:
         state = snapshot.trading_state
         left.append(Span(state, _STATES.get(state, Style.BAD)))
         parts = [_clock(snapshot), _roles(snapshot), _feed(snapshot), _tick_to_trade(snapshot)]
         if snapshot.halt_reason:
-            parts = parts[:3]
             left.append(Span(f" {clean(snapshot.halt_reason)}"))
         elif state == "HALTED":
             left.append(Span(" not armed"))
-    room = width - (40 if snapshot.halt_reason or snapshot.lost else line_width(left)) - 1
+    room = width - min(line_width(left), REASON_WIDTH) - 1
     right: Line = []
     for choices in parts:
         for part in choices:  # in full, else in short, else not at all
@@ -118,9 +119,11 @@ def _feed(snapshot: Snapshot) -> list[Line]:
 
 def _tick_to_trade(snapshot: Snapshot) -> list[Line]:
     hop = snapshot.tick_to_trade
-    if hop is None or not hop.recent_total:
+    if hop is None or not hop.total:
         return [[Span("t2t ―")]]
-    p50, p99 = duration(hop.recent_p50_ns), duration(hop.recent_p99_ns)
+    is_recent = hop.recent_total > 0
+    p50 = duration(hop.recent_p50_ns if is_recent else hop.p50_ns)
+    p99 = duration(hop.recent_p99_ns if is_recent else hop.p99_ns)
     return [
         [Span(f"t2t p50 {p50} p99 {p99}")],
         [Span(f"t2t {p50} p99 {p99}")],
@@ -130,7 +133,7 @@ def _tick_to_trade(snapshot: Snapshot) -> list[Line]:
 
 def _roles(snapshot: Snapshot) -> list[Line]:
     well = sum(role.is_well for role in snapshot.roles)
-    if well == len(snapshot.roles):
+    if well and well == len(snapshot.roles):
         return [[Span(f"{well} roles ✓", Style.GOOD)]]
     return [[Span(f"{well}/{len(snapshot.roles)} roles ✗", Style.BAD)]]
 
@@ -140,8 +143,9 @@ def _roles(snapshot: Snapshot) -> list[Line]:
 
 def _footer(state: State, width: int) -> Line:
     if state.confirm is not None:
-        return [Span(" "), Span(clean(state.confirm.question), Style.BAD),
-                Span("  y", Style.KEY), Span(" yes, any other key no")]  # fmt: skip
+        tail = [Span("  y", Style.KEY), Span(" yes, other keys no")]
+        question = [Span(" "), Span(clean(state.confirm.question), Style.BAD)]
+        return [*fill(question, width - line_width(tail)), *tail]
     if state.prompt is not None:
         return _prompt_line(state)
     notice = state.notice
@@ -169,7 +173,7 @@ def _hints(shown: Screen, may_trade: bool, width: int) -> tuple[Span, ...]:
     for screen in SCREENS:
         style = Style.CURSOR if screen is shown else Style.DIM
         left.append(Span(f" {screen.name.lower()} ", style))
-    right = Span("may trade ", Style.WARN) if may_trade else Span("read-only ", Style.DIM)
+    right = Span(" may trade", Style.WARN) if may_trade else Span(" read-only", Style.DIM)
     for key in KEYS:
         if not key.hint:
             continue
@@ -246,7 +250,7 @@ def _column(state: State, found: Sequence[Region]) -> list[tuple[Line, bool]]:
     lines: list[tuple[Line, bool]] = []
     for region in found:
         if region.panel is None:
-            title = [Span("Latency, last minute", Style.TITLE)]
+            title = [Span("Latency", Style.TITLE)]
             rows = panels.latency_brief(state.snapshot, region.columns, region.lines)
         else:
             title = panels.title(state, region.panel)

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 import ipc
 from hft.errors import HftError, UnreachableError
 from hft.units import NS_PER_S
@@ -51,7 +53,7 @@ class Source:
         """Look once; ``symbol`` says whose book is wanted, empty: the first."""
         now_ns, wall_ns = time.monotonic_ns(), time.time_ns()
         if self._reading is not None and not self._reading.attached.is_current:
-            self._lose(wall_ns, "it was taken down")
+            self._lose(wall_ns, "taken down")
         if self._reading is None and now_ns >= self._retry_ns:
             self._retry_ns = now_ns + RETRY_NS
             self._find_again()
@@ -86,7 +88,7 @@ class Source:
             self._reading = Reading(Attached(self.run_dir))
         except ipc.MismatchError as error:
             self._lost = self._lost._replace(why=error.message)
-        except (HftError, ipc.IpcError, OSError, ValueError):
+        except (HftError, ipc.IpcError, OSError, msgspec.MsgspecError):
             return  # not there yet, or being made at this moment
         else:
             self._lost = None

@@ -240,7 +240,7 @@ def _leave(state: State) -> None:
 
 def _open_prompt(state: State, key: str) -> None:
     state.is_help = False
-    state.prompt = Prompt(key, state.view.filter if key == "/" else "")
+    state.prompt = Prompt(key)
 
 
 _ACTIONS: Final[Mapping[Action, Callable[[State], None]]] = {
@@ -274,7 +274,10 @@ def _type(state: State, prompt: Prompt, key: str) -> Effect | None:
     """A key while a line is typed."""
     if key == "Enter":
         state.prompt = None
-        return _run(state, prompt.text) if prompt.kind == ":" else None
+        if prompt.kind == ":":
+            return _run(state, prompt.text)
+        state.view.filter = prompt.text
+        return None
     if key in ("Esc", "Ctrl-C") or (key == "Backspace" and not prompt.text):
         state.prompt = None
         if prompt.kind == "/":
@@ -414,6 +417,6 @@ def _question(state: State, name: str) -> str:
     }[name]
     return (
         f"{what} {snapshot.mode.upper()} {snapshot.name}"
-        f" ({count(len(snapshot.orders))} open orders,"
-        f" positions worth {money(held_e8, signed=False)})?"
+        f" ({count(len(snapshot.orders))} orders,"
+        f" positions {money(held_e8, signed=False)})?"
     )

@@ -98,7 +98,7 @@ _ATTRIBUTES: Final = {
     Style.LIVE: "1;7",
     Style.KEY: "1",
 }
-MONO: Final = Theme("mono", {**_ATTRIBUTES, Style.FOCUS: "1;4", Style.SELL: "4"})
+MONO: Final = Theme("mono", {**_ATTRIBUTES, Style.FOCUS: "1;4"})
 SIXTEEN: Final = Theme(
     "sixteen",
     {

@@ -11,6 +11,8 @@ from tools.monitor.text import fit, width
 
 Row = TypeVar("Row")
 GAP: Final = 1
+REST_MIN: Final = 12
+"""Columns that are worth giving to text which is cut."""
 _BETWEEN: Final = Span(" " * GAP)
 
 
@@ -26,7 +28,7 @@ class Column(NamedTuple, Generic[Row]):
     order: Callable[[Row], Any] | None = None
     """What to sort by; None: the text."""
     takes_rest: bool = False
-    """At least as wide as ``width``, and all the room that is left."""
+    """Wants ``width``, is content with less, and takes all the room that is left."""
 
 
 @dataclass(slots=True)
@@ -87,6 +89,8 @@ def _fitting(columns: Sequence[Column[Row]], rows: Sequence[Row], room: int) -> 
         if not column.takes_rest:
             title = width(column.title) + 1 if column.title else 0
             wide = max(wide, title, max((width(cell.text) for cell in cells), default=0))
+        elif left - GAP >= REST_MIN:
+            wide = min(wide, left - GAP)
         wide = min(wide, room)
         if wide + GAP > left and chosen:
             break

@@ -12,6 +12,7 @@ from typing import Final
 from hft.config import Config
 from hft.errors import EXIT_OK, CheckFailedError
 from hft.units import NS_PER_S
+from tools.metrics.helper import Helper
 from tools.system.assembly import System, assembled
 from tools.system.child import python_command, python_environment
 from tools.system.places import make_state_dir, places_of, supervisor_pid
@@ -34,11 +35,11 @@ def run(config: Config, say: Say) -> int:
     """
     begun_ns = time.monotonic_ns()
     has_started = False
-    with StopRequest().installed() as stop:
+    with StopRequest().installed() as stop, Helper() as helper:
         try:
             with assembled(config, on_event=say) as system:
                 has_started = True
-                _watch(system, begun_ns, stop, say)
+                _watch(system, helper, begun_ns, stop, say)
                 say("stopping: orders are cancelled, then everything is removed")
         finally:
             if has_started:
@@ -46,7 +47,9 @@ def run(config: Config, say: Say) -> int:
     return EXIT_OK
 
 
-def _watch(system: System, begun_ns: int, stop: StopRequest, say: Say) -> None:
+def _watch(
+    system: System, helper: Helper, begun_ns: int, stop: StopRequest, say: Say
+) -> None:
     """Start and look after the processes until a signal.
 
     Raises:
@@ -54,6 +57,8 @@ def _watch(system: System, begun_ns: int, stop: StopRequest, say: Say) -> None:
     """
     try:
         if system.start(stop):
+            if system.plan.config.metrics.enabled:
+                helper.start(system.plan, system.supervisor.add_helper)
             _say_ready(system, begun_ns, say)
         while not stop():
             system.supervisor.step(STEP_S, also=stop.fileno())
