@@ -34,6 +34,7 @@ BACK_PRESSURE: Final = CounterSpec(2, "back_pressure", "turns in which an output
 LAPPED: Final = CounterSpec(3, "lapped", "records lost because this reader was too slow")
 COMMANDS: Final = CounterSpec(4, "commands", "commands carried out")
 COMMANDS_DROPPED: Final = CounterSpec(6, "commands_dropped", "commands that came too late")
+SWITCHES: Final = CounterSpec(7, "switches", "times the kernel took the processor from the process")
 
 FRAMES: Final = CounterSpec(10, "frames", "market frames read")
 RECORDS: Final = CounterSpec(11, "records", "market records published")
@@ -151,6 +152,11 @@ TICK_TO_TRADE_NS: Final = HistogramSpec(
 )
 ACK_NS: Final = HistogramSpec(6, "wire_to_ack", "execution", "order sent to acknowledgement read")
 CANCEL_NS: Final = HistogramSpec(7, "cancel_round_trip", "execution", "cancel sent to answer read")
+FEED_AGE_NS: Final = HistogramSpec(
+    8, "venue_to_receive", "feed", "venue's event time to frame read, by the venue's clock"
+)
+STALL_NS: Final = HistogramSpec(9, "loop_stall", "", "how much later than due the loop came round")
+GARBAGE_NS: Final = HistogramSpec(10, "garbage", "", "length of a garbage collection")
 
 HISTOGRAMS: Final = tuple(v for v in list(globals().values()) if isinstance(v, HistogramSpec))
 HOPS: Final = (FEED_NS, STRATEGY_NS, RISK_NS, EXECUTION_NS, TICK_TO_TRADE_NS, ACK_NS)

@@ -78,6 +78,9 @@ class Feed:
         self._turn: Callable[[], None] = lambda: None
         self._guard: Callable[[Callable[..., None]], Callable[..., None]] = lambda handler: handler
         self._checked_ns = 0
+        self._execution = context.page_of("execution")
+        self._venue_ahead_ns = 0
+        """The venue's wall clock minus our monotonic one, as execution measures it."""
         self._counted: dict[int, int] = {}
         self._staged = 0
         self._recv_ns = 0
@@ -183,6 +186,8 @@ class Feed:
         self._top.feed_state = int(instrument.state)
         self._top_cell[:] = self._record
         self._tops.write(instrument_id)
+        age_ns = recv_ns + self._venue_ahead_ns - self._top.venue_ns
+        self._page.record_ns(counters.FEED_AGE_NS.id, age_ns)
         self._put(recv_ns)
 
     def _on_depth(self, recv_ns: int) -> None:
@@ -387,6 +392,8 @@ class Feed:
         if now_ns - self._checked_ns < STALE_CHECK_NS:
             return 0
         self._checked_ns = now_ns
+        offset_ns = self._execution.gauge(counters.CLOCK_OFFSET_NS.id)
+        self._venue_ahead_ns = time.time_ns() - time.monotonic_ns() + offset_ns
         self._count(counters.FRAMES, self._decoder.frames)
         books = [instrument.book for instrument in self._instruments.values()]
         self._count(counters.BOOK_CHECKS, sum(book.comparisons for book in books))

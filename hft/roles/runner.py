@@ -20,18 +20,16 @@ from hft.errors import UsageError
 from hft.graph import COLD_ROLES
 from hft.roles.context import Context, Role
 from hft.roles.notify import Notifier
+from hft.roles.upkeep import PERIOD_NS, Upkeep
+from hft.units import NS_PER_S
 from ipc import Parker
 
 EXIT_OK: Final = 0
 EXIT_FATAL: Final = 70
 ROUNDS_PER_TURN_MAX: Final = 16
 """Passes over the roles before sockets get their turn again."""
-TIMER_S: Final = 0.02
-"""A process with sockets turns at least this often: permits, staleness, deadlines."""
 SPIN_NS_MAX: Final = 50_000
 STOP_NS_MAX: Final = 8_000_000_000
-COLLECT_NS: Final = 10_000_000_000
-"""Hot processes collect garbage only when idle, this often."""
 STOP_ORDER: Final = ("strategy", "execution", "risk", "feed", "account", "recorder")
 """Who may stop first: alpha, then the orders, then those that the orders need, then their copy."""
 
@@ -116,17 +114,17 @@ def run_loop(
     try:
         cycle.start()
         freeze_garbage()
-        collected_ns = clock()
+        upkeep = Upkeep(cycle.pages[0], clock(), collects=True)
         while True:
             now_ns = clock()
+            upkeep.passed(now_ns)
             work_count = cycle.pass_once(now_ns)
             if notifier is not None:
                 notifier.turned(now_ns, is_stopping=stopper.requested)
             if stopper.requested and stopper.is_done(now_ns):
                 break
-            if not work_count and now_ns - collected_ns > COLLECT_NS:
-                collected_ns = now_ns
-                gc.collect()
+            if not work_count:
+                upkeep.idle(now_ns)
             wait.idle(work_count)
     except Exception as raised:
         error = raised
@@ -162,9 +160,11 @@ class LoopRunner:
         self._is_scheduled = False
         self._is_finished = False
         self._worked_ns = 0
-        self._collected_ns = 0
+        self._due_ns = 0
         self._error: BaseException | None = None
         self._is_hot = any(role.name not in COLD_ROLES for role in roles)
+        now_ns = time.monotonic_ns()
+        self._upkeep = Upkeep(self._cycle.pages[0], now_ns, collects=self._is_hot)
 
     def run(self, loop: asyncio.AbstractEventLoop) -> int:
         """Start the roles, turn until stopped or failed, close them. Returns the exit code."""
@@ -178,7 +178,6 @@ class LoopRunner:
                     start(loop, self.guard, self.turn)
             if self._is_hot:
                 freeze_garbage()
-            self._collected_ns = time.monotonic_ns()
             loop.add_reader(self._parker.fifo_fd, self._on_fifo)
             self._on_timer()
             loop.run_forever()
@@ -242,9 +241,8 @@ class LoopRunner:
             self._schedule()
         if self._worked_ns >= started_ns:
             pages[0].record_ns(counters.TURN_NS.id, now_ns - started_ns)
-        elif self._is_hot and now_ns - self._collected_ns > COLLECT_NS:
-            self._collected_ns = now_ns
-            gc.collect()
+        else:
+            self._upkeep.idle(now_ns)
         if self._notifier is not None:
             self._notifier.turned(now_ns, is_stopping=self._stopper.requested)
         if self._stopper.requested and self._stopper.is_done(now_ns):
@@ -274,7 +272,11 @@ class LoopRunner:
 
     def _on_timer(self) -> None:
         assert self._loop is not None
-        self._loop.call_later(TIMER_S, self._on_timer)
+        now_ns = time.monotonic_ns()
+        if self._due_ns:
+            self._upkeep.late(max(0, now_ns - self._due_ns))
+        self._due_ns = now_ns + PERIOD_NS
+        self._loop.call_later(PERIOD_NS / NS_PER_S, self._on_timer)
         self.turn()
 
     def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

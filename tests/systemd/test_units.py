@@ -152,8 +152,8 @@ def test_alpha_stops_before_the_orders_and_those_before_their_books(installed: I
 def test_every_user_of_a_unit_is_a_system_user(installed: Installed) -> None:
     lines = (installed.tree / "lib" / "sysusers.d" / "hft.conf").read_text().splitlines()
     users = {line.split()[1] for line in lines if line.startswith("u ")}
-    wanted = {installed.unit(unit)["User"][0] for unit in
-              (*UNIT_OF_ROLE.values(), "hft-shm", "hft-metrics", "hft-emergency-cancel")}  # fmt: skip
+    units = (*UNIT_OF_ROLE.values(), "hft-shm", "hft-metrics", "hft-emergency-cancel")
+    wanted = {installed.unit(unit)["User"][0] for unit in units}
     assert users == wanted - {"root"}
 
 

@@ -1,0 +1,60 @@
+"""What a process does for itself: collects garbage while idle, and measures what holds it up."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import time
+from typing import Final
+
+from hft import counters
+from hft.units import NS_PER_MS, NS_PER_S
+from ipc import RolePage
+
+PERIOD_NS: Final = 20 * NS_PER_MS
+"""A process looks at its clock at least this often, however it waits."""
+COLLECT_NS: Final = 10 * NS_PER_S
+"""A hot process collects garbage only while idle, this often."""
+SWITCHES_NS: Final = NS_PER_S
+
+
+class Upkeep:
+    """Called by the loop that turns the roles; writes into the page of the first role."""
+
+    def __init__(self, page: RolePage, now_ns: int, *, collects: bool) -> None:
+        self._page = page
+        self._collects = collects
+        self._collected_ns = self._noted_ns = self._seen_ns = self._asked_ns = now_ns
+        self._worst_ns = 0
+        self._switches = _involuntary_switches()
+
+    def late(self, stall_ns: int) -> None:
+        """The loop came so much later than a timer had asked for."""
+        self._page.record_ns(counters.STALL_NS.id, stall_ns)
+
+    def passed(self, now_ns: int) -> None:
+        """For a loop without timers: it passes at least once in a period unless it is held up."""
+        gap_ns = now_ns - self._seen_ns
+        self._seen_ns = now_ns
+        self._worst_ns = max(self._worst_ns, gap_ns)
+        if now_ns - self._noted_ns >= PERIOD_NS:
+            self._noted_ns = now_ns
+            self.late(max(0, self._worst_ns - PERIOD_NS))
+            self._worst_ns = 0
+
+    def idle(self, now_ns: int) -> None:
+        """Nobody has work: time for what is not urgent."""
+        if now_ns - self._asked_ns > SWITCHES_NS:
+            self._asked_ns = now_ns
+            switches = _involuntary_switches()
+            self._page.count(counters.SWITCHES.id, switches - self._switches)
+            self._switches = switches
+        if self._collects and now_ns - self._collected_ns > COLLECT_NS:
+            self._collected_ns = now_ns
+            gc.collect()
+            self._page.record_ns(counters.GARBAGE_NS.id, time.monotonic_ns() - now_ns)
+
+
+def _involuntary_switches() -> int:
+    """Times the kernel took the processor away although there was work to do."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw

@@ -1,0 +1,69 @@
+"""A process tells what held it up, and collects its garbage only while idle."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from hft import counters
+from hft.roles import upkeep as upkeep_module
+from hft.roles.upkeep import COLLECT_NS, PERIOD_NS, SWITCHES_NS, Upkeep
+
+START_NS = 10**12
+
+
+@pytest.fixture
+def page(house):
+    return house.context("risk").page
+
+
+def stalls(page) -> int:
+    return int(page.histogram(counters.STALL_NS.id).sum())
+
+
+def test_loop_that_comes_round_in_time_was_not_held_up(page):
+    upkeep = Upkeep(page, START_NS, collects=False)
+    for step in range(1, 5):
+        upkeep.passed(START_NS + step * PERIOD_NS)
+    assert stalls(page) == 4
+    assert page.histogram_max(counters.STALL_NS.id) == 0
+
+
+def test_worst_gap_of_a_period_counts(page):
+    upkeep = Upkeep(page, START_NS, collects=False)
+    upkeep.passed(START_NS + 5 * PERIOD_NS)
+    upkeep.passed(START_NS + 5 * PERIOD_NS + 1)
+    upkeep.passed(START_NS + 6 * PERIOD_NS)
+    assert stalls(page) == 2
+    assert page.histogram_max(counters.STALL_NS.id) == 4 * PERIOD_NS
+
+
+def test_garbage_is_collected_while_idle_and_not_too_often(page):
+    collected = []
+    gc.callbacks.append(lambda phase, info: collected.append(phase))
+    try:
+        upkeep = Upkeep(page, START_NS, collects=True)
+        upkeep.idle(START_NS + COLLECT_NS)
+        assert not collected
+        upkeep.idle(START_NS + COLLECT_NS + 1)
+        upkeep.idle(START_NS + COLLECT_NS + 2)
+        assert collected == ["start", "stop"]
+    finally:
+        gc.callbacks.pop()
+    assert int(page.histogram(counters.GARBAGE_NS.id).sum()) == 1
+
+
+def test_cold_process_leaves_garbage_to_python(page):
+    upkeep = Upkeep(page, START_NS, collects=False)
+    upkeep.idle(START_NS + 10 * COLLECT_NS)
+    assert int(page.histogram(counters.GARBAGE_NS.id).sum()) == 0
+
+
+def test_switches_are_counted_from_the_start_of_the_process_on(page, monkeypatch):
+    told = iter((100, 103, 103))
+    monkeypatch.setattr(upkeep_module, "_involuntary_switches", lambda: next(told))
+    upkeep = Upkeep(page, START_NS, collects=False)
+    upkeep.idle(START_NS + SWITCHES_NS + 1)
+    upkeep.idle(START_NS + 2 * SWITCHES_NS + 2)
+    assert page.counter(counters.SWITCHES.id) == 3
