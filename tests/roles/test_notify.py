@@ -33,6 +33,9 @@ class Page:
     def count(self, index, amount):
         pass
 
+    def record_ns(self, index, value):
+        pass
+
     def gauge(self, index):
         return 0
 
