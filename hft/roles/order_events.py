@@ -340,6 +340,11 @@ class OrderEvents:
         if self._apply(order, order.never_accepted(), now_ns):
             self._page.count(counters.RESOLVED.id)
 
+    def forgotten(self, order: Order, now_ns: int) -> None:
+        """The venue had the order and does not know it any more; its trades are booked as ever."""
+        if self._close(order, OrderState.EXPIRED, 0, Reason.VENUE_UNKNOWN_ORDER, now_ns):
+            self._page.count(counters.RESOLVED.id)
+
     def not_sent(self, order: Order, reason: Reason, now_ns: int) -> None:
         """The order was journalled, but its bytes never left."""
         self._apply(order, order.dropped(reason), now_ns, reason=reason)

@@ -32,6 +32,8 @@ SETTLE_NS: Final = 3 * NS_PER_S
 """What is added to the receive window before an unknown order may count as never accepted."""
 MISSES_APART_NS: Final = 2 * NS_PER_S
 """Between the two answers that both do not know the order."""
+FORGOTTEN_NS: Final = 60 * NS_PER_S
+"""An order that the venue has acknowledged, and denies for so long, does not rest there any more."""
 MISSING_TRADES_NS: Final = 700 * NS_PER_MS
 """The user stream's time to bring trades before they are asked for."""
 
@@ -177,11 +179,15 @@ class OrderLadder:
         """The venue does not know the order: proof only after it can no longer arrive."""
         order, now_ns = question.order, _now_ns()
         sent_ns = order.send_ns or order.request_ns or question.since_ns
-        if now_ns - sent_ns <= self._deadline_ns or order.heard_ns:
+        if now_ns - sent_ns <= self._deadline_ns:
             return
-        if not question.missed_ns:
+        missed_ns = question.missed_ns
+        if not missed_ns:
             question.missed_ns = now_ns
-        elif now_ns - question.missed_ns >= MISSES_APART_NS:
+        elif order.is_acknowledged or order.heard_ns:
+            if now_ns - missed_ns >= FORGOTTEN_NS:
+                self._desk.guard(self._desk.events.forgotten)(order, now_ns)
+        elif now_ns - missed_ns >= MISSES_APART_NS:
             self._desk.guard(self._desk.events.never_accepted)(order, now_ns)
 
 

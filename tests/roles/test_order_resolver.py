@@ -21,6 +21,7 @@ from hft.records import Action, ExecKind, OrderState, OrderType, Reason, Side, T
 from hft.roles.order_countdown import COUNTDOWN_ROLES, OrderCountdown
 from hft.roles.order_events import OrderEvents
 from hft.roles.order_keeper import OrderKeeper
+from hft.roles.order_ladder import FORGOTTEN_NS
 from hft.roles.order_resolver import OrderResolver
 from hft.units import E8, NS_PER_S
 from hft.venues.binance_usdm.order_session import Reply
@@ -568,6 +569,27 @@ def test_unknown_order_is_settled_by_what_the_venue_says(house):
         await bench.until(lambda: bench.keeper.table.get(ORDER_ID) is None)
         assert order.state is OrderState.CANCELED
         assert bench.fills() == [11]
+
+    in_loop(house, scenario)
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+def test_acknowledged_order_that_the_venue_denies_is_given_up_after_a_minute(house, is_long):
+    async def scenario(bench: Bench) -> None:
+        order = bench.place()
+        now_ns = time.monotonic_ns()
+        order.send_ns = now_ns - 120 * NS_PER_S
+        order.cancel_sent(now_ns)
+        bench.events.overdue(order, now_ns)
+        ladder = bench.resolver._ladder
+        ladder.ask(order, now_ns)
+        question = ladder._questions[order.order_id]
+        ladder._on_missing(question)
+        if is_long:
+            question.missed_ns -= FORGOTTEN_NS
+        ladder._on_missing(question)
+        expected = OrderState.EXPIRED if is_long else OrderState.UNRESOLVED
+        assert order.state is expected
 
     in_loop(house, scenario)
 
