@@ -117,10 +117,10 @@ AGREES: Final = GaugeSpec(13, "agrees", "1: the last comparison found no differe
 ORDERS_1M: Final = GaugeSpec(14, "orders_1m", "orders sent in the last minute")
 
 BANNED_UNTIL_MS: Final = GaugeSpec(
-    15, "banned_until_ms", "venue wall clock; nothing may be sent to the venue before, ms"
+    15, "banned_until_ms", "monotonic time; nothing may be sent to the venue before, ms"
 )
 PAUSED_UNTIL_MS: Final = GaugeSpec(
-    16, "paused_until_ms", "venue wall clock; only cancels and what they need before, ms"
+    16, "paused_until_ms", "monotonic time; only cancels and what they need before, ms"
 )
 DIFFERS: Final = GaugeSpec(17, "differs", "values that differ from the venue's for too long")
 WAITS: Final = GaugeSpec(18, "waits", "1: not ready because the venue lets nobody in, not hung")

@@ -61,21 +61,18 @@ class EntryLimits:
         if status == HTTP_BANNED:
             wait_ns = (retry_after_ms or BAN_MS) * NS_PER_MS
             self.budget.block(now_ns + wait_ns)
-            rest.note_ban(rest.venue_ns + wait_ns)
+            rest.note_ban(now_ns + wait_ns)
         elif status in (HTTP_FIREWALL, HTTP_LIMITED) or code in (TOO_MUCH_WEIGHT, TOO_MANY_ORDERS):
             usual_ms = FIREWALL_MS if status == HTTP_FIREWALL else PAUSE_MS
             wait_ns = (retry_after_ms or usual_ms) * NS_PER_MS
             self.budget.pause(now_ns + wait_ns)
             if code != TOO_MANY_ORDERS:  # which concerns neither queries nor other roles
-                rest.note_pause(rest.venue_ns + wait_ns)
+                rest.note_pause(now_ns + wait_ns)
 
     def refresh(self, rest: RestClient, now_ns: int) -> None:
         """Learn what other connections were told, and how far the recorder is."""
-        venue_ns = rest.venue_ns
-        if rest.banned_until_ns > venue_ns:
-            self.budget.block(now_ns + rest.banned_until_ns - venue_ns)
-        if rest.paused_until_ns > venue_ns:
-            self.budget.pause(now_ns + rest.paused_until_ns - venue_ns)
+        self.budget.block(rest.banned_until_ns)
+        self.budget.pause(rest.paused_until_ns)
         # A recorder that begins anew has not said yet what its predecessor had copied.
         copied_seq = self._recorder.gauge(counters.COPIED_SEQ.id)
         self._copied_seq = max(self._copied_seq, copied_seq)

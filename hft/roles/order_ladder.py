@@ -33,7 +33,7 @@ SETTLE_NS: Final = 3 * NS_PER_S
 MISSES_APART_NS: Final = 2 * NS_PER_S
 """Between the two answers that both do not know the order."""
 FORGOTTEN_NS: Final = 60 * NS_PER_S
-"""An order that the venue has acknowledged, and denies for so long, does not rest there any more."""
+"""An acknowledged order that the venue denies for so long does not rest there any more."""
 MISSING_TRADES_NS: Final = 700 * NS_PER_MS
 """The user stream's time to bring trades before they are asked for."""
 

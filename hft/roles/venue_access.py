@@ -39,21 +39,25 @@ class BanNote(msgspec.Struct, frozen=True, kw_only=True):
     rest_url: str
     """The venue that banned us: another one knows nothing of it."""
     until_ms: int
-    """Venue wall clock."""
+    """Wall clock of this host: the monotonic one begins anew with each boot."""
 
 
-def load_ban_ms(state_dir: Path, venue: VenueConfig) -> int:
-    """End of the ban that an earlier run was told of, ms of the venue's wall clock; 0: none."""
+def load_ban_ns(state_dir: Path, venue: VenueConfig) -> int:
+    """Monotonic end of the ban that an earlier run was told of; 0: none."""
     try:
         note = msgspec.json.decode((state_dir / BAN_FILE).read_bytes(), type=BanNote)
     except (OSError, msgspec.DecodeError):
         return 0
-    return note.until_ms if note.rest_url == venue.rest_url else 0
+    if note.rest_url != venue.rest_url:
+        return 0
+    left_ns = note.until_ms * NS_PER_MS - time.time_ns()
+    return time.monotonic_ns() + left_ns if left_ns > 0 else 0
 
 
-def save_ban_ms(state_dir: Path, venue: VenueConfig, until_ms: int) -> None:
-    """Note a ban for whoever starts before it ends; a disk that is full loses the note."""
+def save_ban(state_dir: Path, venue: VenueConfig, until_ns: int) -> None:
+    """Note a ban for whoever starts before its monotonic end; a full disk loses the note."""
     path = state_dir / BAN_FILE
+    until_ms = _ms_after(time.time_ns() + until_ns - time.monotonic_ns())
     draft = path.with_suffix(".new")
     with contextlib.suppress(OSError):
         state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -71,13 +75,13 @@ class SavedLimits(AddressLimits):
         super().__init__()
         self._state_dir = state_dir
         self._venue = venue
-        self.banned_until_ns = load_ban_ms(state_dir, venue) * NS_PER_MS
+        self.banned_until_ns = load_ban_ns(state_dir, venue)
 
     def note_ban(self, until_ns: int) -> None:
         """As in ``Limits``."""
         if until_ns > self.banned_until_ns:
             super().note_ban(until_ns)
-            save_ban_ms(self._state_dir, self._venue, _ms_after(until_ns))
+            save_ban(self._state_dir, self._venue, until_ns)
 
 
 class VenueLimits:
@@ -108,7 +112,7 @@ class VenueLimits:
     def note_ban(self, until_ns: int) -> None:
         """As in ``Limits``."""
         if self._raise(counters.BANNED_UNTIL_MS, until_ns):
-            save_ban_ms(self._state_dir, self._venue, _ms_after(until_ns))
+            save_ban(self._state_dir, self._venue, until_ns)
 
     def note_pause(self, until_ns: int) -> None:
         """As in ``Limits``."""
@@ -133,12 +137,7 @@ class VenueLimits:
 
     def ban_wait_s(self) -> float:
         """How long nothing may be sent, nor a connection be opened; 0: no ban holds."""
-        until_ns = self.banned_until_ns
-        if not until_ns:
-            return 0.0
-        offset_ns, error_ns = self.clock
-        left_ns = until_ns + BAN_MARGIN_NS + error_ns - (time.time_ns() + offset_ns)
-        return max(0, left_ns) / NS_PER_S
+        return max(0, self.banned_until_ns - time.monotonic_ns()) / NS_PER_S
 
     def may_connect(self, name: str) -> Callable[[], float]:
         """For a session called ``name``: seconds to wait before it connects; 0: go."""
@@ -153,9 +152,9 @@ class VenueLimits:
 
     def on_refused(self, status: int, wait_s: float) -> None:
         """A WebSocket handshake was answered with an HTTP error and may be tried after a while."""
-        until_ns = time.time_ns() + self.clock[0] + int(wait_s * NS_PER_S)
+        until_ns = time.monotonic_ns() + int(wait_s * NS_PER_S)
         if status == HTTP_BANNED:
-            self.note_ban(until_ns)
+            self.note_ban(until_ns + BAN_MARGIN_NS)
         elif status in HTTP_PAUSED:
             self.note_pause(until_ns)
 

@@ -22,12 +22,11 @@ from hft.roles.venue_access import (
     SavedLimits,
     VenueLimits,
     ban_wait_s,
-    load_ban_ms,
+    load_ban_ns,
     make_rest,
 )
 from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.errors import BannedError
-from hft.venues.binance_usdm.limits import BAN_MARGIN_NS
 from hft.venues.binance_usdm.link import SessionState
 from hft.venues.binance_usdm.rest import RestClient
 from hft.venues.binance_usdm.signing import Credentials, HmacSigner
@@ -42,7 +41,7 @@ WAIT_S = 20.0
 
 
 def now_ns() -> int:
-    return time.time_ns()
+    return time.monotonic_ns()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -72,18 +71,14 @@ def test_a_ban_outlives_the_role_that_was_told_and_all_others(house: Any) -> Non
     assert ban_wait_s(house.context("execution")) > 59
 
 
-def test_a_ban_is_kept_longer_while_the_venues_clock_is_not_known(house: Any) -> None:
+def test_a_ban_knows_nothing_of_the_venues_clock(house: Any) -> None:
+    """It may step while the ban lasts."""
     execution = house.context("execution")
     limits = VenueLimits(execution)
-    limits.note_ban(now_ns() + NS_PER_S)
-    allowed_ms = house.plan.config.preflight.clock_offset_ms_max
-    assert limits.clock == (0, allowed_ms * NS_PER_MS)
-    assert limits.ban_wait_s() > 1 + (allowed_ms + 50) / 1e3
-    execution.page.set_gauge(counters.CLOCK_OFFSET_NS.id, -30 * NS_PER_S)
-    margin_s = BAN_MARGIN_NS / NS_PER_S
-    assert 30.5 < limits.ban_wait_s() <= 31 + margin_s + 0.001
-    execution.page.set_gauge(counters.CLOCK_OFFSET_NS.id, 30 * NS_PER_S)
-    assert limits.ban_wait_s() == 0
+    limits.note_ban(now_ns() + 60 * NS_PER_S)
+    for offset_s in (-3_600, 3_600):
+        execution.page.set_gauge(counters.CLOCK_OFFSET_NS.id, offset_s * NS_PER_S)
+        assert 59 < limits.ban_wait_s() < 61
 
 
 def test_a_handshake_that_is_refused_bans_or_pauses_everybody(house: Any) -> None:
@@ -131,20 +126,20 @@ def test_the_weight_in_use_stands_in_the_page(house: Any) -> None:
 
 def test_a_ban_outlives_the_system_in_a_file(house: Any, tmp_path: Path) -> None:
     venue, state_dir = house.plan.config.venue, Path(house.plan.state_dir)
-    assert load_ban_ms(state_dir, venue) == 0
+    assert load_ban_ns(state_dir, venue) == 0
     until_ns = now_ns() + 60 * NS_PER_S
     VenueLimits(house.context("feed")).note_ban(until_ns)
     saved = SavedLimits(state_dir, venue)
-    assert 0 <= saved.banned_until_ns - until_ns < NS_PER_MS
+    assert abs(saved.banned_until_ns - until_ns) < NS_PER_S
     assert SavedLimits(state_dir, VenueConfig(rest_url="https://another")).banned_until_ns == 0
-    saved.note_ban(until_ns + NS_PER_S)
+    saved.note_ban(until_ns + 10 * NS_PER_S)
     saved.note_ban(until_ns)
-    assert load_ban_ms(state_dir, venue) == -(-(until_ns + NS_PER_S) // NS_PER_MS)
+    assert abs(load_ban_ns(state_dir, venue) - until_ns - 10 * NS_PER_S) < NS_PER_S
     (state_dir / BAN_FILE).write_text("{")
-    assert load_ban_ms(state_dir, venue) == 0
+    assert load_ban_ns(state_dir, venue) == 0
     fresh = tmp_path / "not" / "there"
     SavedLimits(fresh, venue).note_ban(until_ns)
-    assert load_ban_ms(fresh, venue) > 0
+    assert load_ban_ns(fresh, venue) > 0
 
 
 # --- against the simulator -----------------------------------------------------------------------

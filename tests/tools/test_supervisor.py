@@ -241,7 +241,7 @@ def test_child_that_waits_for_the_venue_is_left_alone(world: Callable[..., World
     assert here.events == []
     assert not here.supervisor.is_ready
     page = ipc.RolePage.attach(here.plan.name, page_name("account"), writable=True)
-    page.set_gauge(BANNED_UNTIL_MS.id, time.time_ns() // 1_000_000 + 60_000)
+    page.set_gauge(BANNED_UNTIL_MS.id, time.monotonic_ns() // 1_000_000 + 60_000)
     here.until(lambda: bool(here.events))
     assert "account: account waits: the venue has banned this address for 5" in here.events[0]
     page.set_gauge(BANNED_UNTIL_MS.id, 0)

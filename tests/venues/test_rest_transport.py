@@ -29,7 +29,8 @@ class Clock:
 
 
 def client_of(server: Any, clock: Clock | None = None, **settings: Any) -> RestClient:
-    return RestClient(server.endpoints, CREDENTIALS, wall_ns=clock or Clock(), **settings)
+    clock = clock or Clock()
+    return RestClient(server.endpoints, CREDENTIALS, wall_ns=clock, mono_ns=clock, **settings)
 
 
 def asking(run: Any, server: Any, work: Any, clock: Clock | None = None, **settings: Any) -> Any:
@@ -185,7 +186,8 @@ def test_a_ban_stops_everything_until_it_ends(run, rest_server):
     async def work(client: RestClient) -> None:
         with pytest.raises(BannedError) as caught:
             await client.server_time_ms()
-        assert caught.value.until_ns == NOW_NS + 60 * NS_PER_S == client.limits.banned_until_ns
+        assert caught.value.until_ns == NOW_NS + 60 * NS_PER_S
+        assert client.limits.banned_until_ns == NOW_NS + 60 * NS_PER_S + BAN_MARGIN_NS
         with pytest.raises(BannedError):
             await client.cancel_all("BTCUSDT")
         clock.ns += 60 * NS_PER_S
@@ -229,11 +231,28 @@ def test_a_ban_without_any_time_lasts_two_minutes(run, rest_server):
 
 
 def test_a_ban_is_kept_longer_by_what_the_clock_may_be_wrong(run, rest_server):
+    rest_server.reply({"code": -1003, "msg": "banned until 1795350001000."}, status=418)
+
     async def work(client: RestClient) -> None:
-        client.note_ban(NOW_NS + NS_PER_S)
+        with pytest.raises(BannedError):
+            await client.server_time_ms()
         assert client.ban_wait_s() == 1.0 + 0.1 + 0.5
 
     asking(run, rest_server, work, clock_error_ns=500 * NS_PER_MS)
+
+
+def test_no_step_of_the_venues_clock_ends_a_ban(run, rest_server):
+    rest_server.reply({"code": -1003, "msg": "banned until 1795350001000."}, status=418)
+
+    async def work(client: RestClient) -> None:
+        with pytest.raises(BannedError):
+            await client.server_time_ms()
+        client.clock_offset_ns += 3_600 * NS_PER_S
+        with pytest.raises(BannedError):
+            await client.server_time_ms()
+        assert client.ban_wait_s() == 1.1
+
+    asking(run, rest_server, work)
 
 
 def test_clients_that_share_limits_share_bans_and_pauses(run, rest_server):

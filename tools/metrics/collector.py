@@ -61,7 +61,7 @@ def _families(view: View) -> Iterator[Metric]:
     yield from _system_families(view, now_ns)
     yield from _role_families(view, now_ns)
     yield from _counter_families(view)
-    yield from _gauge_families(view, now_ns, wall_ns)
+    yield from _gauge_families(view, now_ns)
     yield from _histogram_families(view)
     yield from _ring_families(view)
     yield from _process_families(view)
@@ -144,14 +144,13 @@ def _counter_families(view: View) -> Iterator[Metric]:
         yield family
 
 
-def _gauge_families(view: View, now_ns: int, wall_ns: int) -> Iterator[Metric]:
+def _gauge_families(view: View, now_ns: int) -> Iterator[Metric]:
     pages = view.attached.pages
-    venue_wall_ns = wall_ns + pages["execution"].gauge(counters.CLOCK_OFFSET_NS.id)
     for spec in counters.GAUGES:
         family = GaugeMetricFamily(names.gauge_name(spec), names.gauge_help(spec), labels=("role",))
         for role in names.gauge_roles(spec):
             raw = pages[role].gauge(spec.id)
-            value = names.gauge_value(spec, raw, now_ns, venue_wall_ns)
+            value = names.gauge_value(spec, raw, now_ns)
             if value is not None:
                 family.add_metric((role,), value)
         yield family

@@ -49,7 +49,7 @@ _GAUGE_ROLES: Final = {
 MOMENTS: Final = frozenset({counters.LAST_FRAME_NS, counters.RECONCILED_NS})
 """Gauges that hold a monotonic time: exported as the time that has passed since."""
 ENDS: Final = frozenset({counters.BANNED_UNTIL_MS, counters.PAUSED_UNTIL_MS})
-"""Gauges that hold the venue's wall clock, ms: exported as the time that is left."""
+"""Gauges that hold a monotonic time to come, ms: exported as the time that is left."""
 
 
 def counter_name(spec: CounterSpec) -> str:
@@ -80,7 +80,7 @@ def gauge_help(spec: GaugeSpec) -> str:
         what = spec.meaning.removeprefix("monotonic time of ")
         return f"seconds since {what}; absent: it never happened"
     if spec in ENDS:
-        what = spec.meaning.removeprefix("venue wall clock; ").removesuffix(", ms")
+        what = spec.meaning.removeprefix("monotonic time; ").removesuffix(", ms")
         return f"{what.removesuffix(' before')} for so many seconds more, 0: nothing is forbidden"
     if spec == counters.PERMIT_STATE:
         values = ", ".join(f"{int(state)} {state.name}" for state in TradingState)
@@ -93,19 +93,18 @@ def gauge_roles(spec: GaugeSpec) -> tuple[str, ...]:
     return _GAUGE_ROLES.get(spec, ROLES)
 
 
-def gauge_value(spec: GaugeSpec, raw: int, now_ns: int, venue_wall_ns: int) -> float | None:
+def gauge_value(spec: GaugeSpec, raw: int, now_ns: int) -> float | None:
     """The value to export; None: there is none yet.
 
     Args:
         spec: the gauge.
         raw: the word in the page.
         now_ns: monotonic time of the look.
-        venue_wall_ns: the venue's wall clock at that time.
     """
     if spec in MOMENTS:
         return max(0, now_ns - raw) / NS_PER_S if raw else None
     if spec in ENDS:
-        return max(0, raw * NS_PER_MS - venue_wall_ns) / NS_PER_S
+        return max(0, raw * NS_PER_MS - now_ns) / NS_PER_S
     return raw / NS_PER_S if spec.name.endswith("_ns") else float(raw)
 
 

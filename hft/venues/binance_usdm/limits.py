@@ -16,7 +16,11 @@ BAN_MARGIN_NS: Final = 100 * NS_PER_MS
 
 
 class Limits(Protocol):
-    """What clients of one address know together. All moments are of the venue's wall clock."""
+    """What clients of one address know together.
+
+    All moments are monotonic time of this host, ns: no step of the venue's clock, or of ours, ends
+    a ban early.
+    """
 
     @property
     def banned_until_ns(self) -> int:

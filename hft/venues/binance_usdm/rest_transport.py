@@ -99,6 +99,7 @@ class RestTransport:
         weight_limit: int = 0,
         limits: Limits | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
+        mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Nothing is opened before the first request.
 
@@ -114,6 +115,7 @@ class RestTransport:
                 0: no guard of our own.
             limits: bans and pauses, shared with the other clients of this address.
             wall_ns: wall clock.
+            mono_ns: monotonic clock.
         """
         self._endpoints = endpoints
         self._credentials = credentials
@@ -121,6 +123,7 @@ class RestTransport:
         self._weight_budget = weight_budget
         self._weight_limit = weight_limit
         self._wall_ns = wall_ns
+        self._mono_ns = mono_ns
         self._session: aiohttp.ClientSession | None = None
         self._weight = WindowCounter(WEIGHT_WINDOW_NS)
         self._own_weight = WindowCounter(WEIGHT_WINDOW_NS)
@@ -164,26 +167,25 @@ class RestTransport:
 
     @property
     def banned_until_ns(self) -> int:
-        """Venue wall clock; nothing at all is sent before. 0: no ban is known."""
-        until_ns = self.limits.banned_until_ns
-        return until_ns + BAN_MARGIN_NS + self.clock_error_ns if until_ns else 0
+        """Monotonic; nothing at all is sent before. 0: no ban is known."""
+        return self.limits.banned_until_ns
 
     @property
     def paused_until_ns(self) -> int:
-        """Venue wall clock; after a 429 only essential requests are sent before."""
+        """Monotonic; after a 429 only essential requests are sent before."""
         return self.limits.paused_until_ns
 
     def note_ban(self, until_ns: int) -> None:
-        """Another connection of this address was told of a ban."""
-        self.limits.note_ban(until_ns)
+        """This address was told of a ban until then, monotonic; we stay away a little longer."""
+        self.limits.note_ban(until_ns + BAN_MARGIN_NS)
 
     def note_pause(self, until_ns: int) -> None:
-        """Another connection of this address was told to slow down."""
+        """This address was told to slow down until then, monotonic."""
         self.limits.note_pause(until_ns)
 
     def ban_wait_s(self) -> float:
         """How long nothing may be sent, nor a connection be opened; 0: no ban holds."""
-        return max(0, self.banned_until_ns - self.venue_ns) / NS_PER_S
+        return max(0, self.banned_until_ns - self._mono_ns()) / NS_PER_S
 
     async def close(self) -> None:
         """Close all connections; the next request would open new ones."""
@@ -314,21 +316,21 @@ class RestTransport:
 
     def _guard(self, weight: int, *, is_essential: bool) -> None:
         """Refuse what the venue would refuse, before it counts against us."""
-        now_ns = self.venue_ns
-        if now_ns < self.banned_until_ns:
+        now_ns, mono_ns = self.venue_ns, self._mono_ns()
+        banned_ns = self.banned_until_ns - mono_ns
+        if banned_ns > 0:
             self.limits.note_access(is_open=False)
-            raise BannedError(
-                code=-1003, text="the address is banned", until_ns=self.banned_until_ns
-            )
+            raise BannedError(code=-1003, text="the address is banned", until_ns=now_ns + banned_ns)
         if is_essential:
             return
-        if now_ns < self.paused_until_ns:
+        paused_ns = self.paused_until_ns - mono_ns
+        if paused_ns > 0:
             self.limits.note_access(is_open=False)
             raise RateLimitedError(
                 code=-1003,
                 text="the venue asked for a pause",
                 status=429,
-                retry_after_s=(self.paused_until_ns - now_ns) / NS_PER_S,
+                retry_after_s=paused_ns / NS_PER_S,
             )
         if self._weight_limit and self._weight.read(now_ns) + weight > self._weight_limit:
             left_ns = WEIGHT_WINDOW_NS - now_ns % WEIGHT_WINDOW_NS
@@ -406,17 +408,17 @@ class RestTransport:
         retry_after = headers.get("Retry-After", "")
         retry_after_s = float(retry_after) if retry_after.isdigit() else 0.0
         if status == 418:
-            # The moment holds whatever our idea of the venue's clock, the duration without any.
-            until_ns = banned_until_ms(text) * NS_PER_MS
-            if retry_after_s or not until_ns:
-                until_ns = max(until_ns, now_ns + int((retry_after_s or BAN_S) * NS_PER_S))
-            self.note_ban(until_ns)
-            return BannedError(code=code, text=text, until_ns=until_ns)
+            # The longer of both counts: the moment is as good as our idea of the venue's clock.
+            left_ns = banned_until_ms(text) * NS_PER_MS - now_ns + self.clock_error_ns
+            if retry_after_s or left_ns <= 0:
+                left_ns = max(left_ns, int((retry_after_s or BAN_S) * NS_PER_S))
+            self.note_ban(self._mono_ns() + left_ns)
+            return BannedError(code=code, text=text, until_ns=now_ns + left_ns)
         if status in (403, 429):
             wait_s = retry_after_s or (FIREWALL_S if status == 403 else RETRY_AFTER_S)
             if code != TOO_MANY_ORDERS:
                 # A limit on orders does not concern queries and cancels.
-                self.note_pause(now_ns + int(wait_s * NS_PER_S))
+                self.note_pause(self._mono_ns() + int(wait_s * NS_PER_S))
             return RateLimitedError(code=code, text=text, status=status, retry_after_s=wait_s)
         if method != "GET" and not classify(code, status, text).is_definite:
             return UnknownOutcomeError(

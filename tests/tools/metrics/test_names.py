@@ -13,21 +13,21 @@ def test_a_monotonic_time_is_exported_as_an_age() -> None:
     moments = {spec for spec in counters.GAUGES if spec.meaning.startswith("monotonic time of")}
     assert moments == names.MOMENTS
     assert names.gauge_name(counters.LAST_FRAME_NS) == "hft_last_frame_age_seconds"
-    assert names.gauge_value(counters.LAST_FRAME_NS, 3_000_000_000, 5_500_000_000, 0) == 2.5
-    assert names.gauge_value(counters.LAST_FRAME_NS, 0, 5_500_000_000, 0) is None
+    assert names.gauge_value(counters.LAST_FRAME_NS, 3_000_000_000, 5_500_000_000) == 2.5
+    assert names.gauge_value(counters.LAST_FRAME_NS, 0, 5_500_000_000) is None
 
 
 def test_an_end_is_exported_as_what_is_left() -> None:
     ends = {spec for spec in counters.GAUGES if spec.name.endswith("_until_ms")}
     assert ends == names.ENDS
     assert names.gauge_name(counters.BANNED_UNTIL_MS) == "hft_banned_remaining_seconds"
-    assert names.gauge_value(counters.BANNED_UNTIL_MS, 10_000, 0, 7_500_000_000) == 2.5
-    assert names.gauge_value(counters.BANNED_UNTIL_MS, 10_000, 0, 17_500_000_000) == 0
+    assert names.gauge_value(counters.BANNED_UNTIL_MS, 10_000, 7_500_000_000) == 2.5
+    assert names.gauge_value(counters.BANNED_UNTIL_MS, 10_000, 17_500_000_000) == 0
 
 
 def test_durations_are_seconds() -> None:
     assert names.gauge_name(counters.ROUND_TRIP_NS) == "hft_round_trip_seconds"
-    assert names.gauge_value(counters.ROUND_TRIP_NS, 1_500_000, 0, 0) == 0.0015
+    assert names.gauge_value(counters.ROUND_TRIP_NS, 1_500_000, 0) == 0.0015
     assert names.gauge_help(counters.ROUND_TRIP_NS) == "last order round trip, seconds"
 
 
