@@ -8,12 +8,17 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from hft.cli_options import Command
+from hft.cli_options import as_json as _as_json
+from hft.cli_options import of_system as _of_system
+from hft.cli_options import print_json as _print_json
+from hft.cli_options import running as _running
+from hft.cli_order import order
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, HftError
 
 INTERRUPTED = 130
@@ -23,17 +28,6 @@ PORT = click.IntRange(0, 65_535)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 TERMINAL_GONE = (errno.EIO,)
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
-
-
-def _of_system(command: Command) -> Command:
-    """Options that say which running system is meant."""
-    command = click.option(
-        "--run-dir", help="Root of the run directories; also HFT_RUN_DIR.  [default: the usual one]"
-    )(command)
-    return click.option("--name", help="Which system, when several run.")(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -209,7 +203,9 @@ def logs(
 
 @cli.command()
 @click.option("--once", is_flag=True, help="One frame as plain text, as in a pipe.")
-@click.option("--trade", is_flag=True, help="Allow what changes trading: halt, reduce, arm.")
+@click.option(
+    "--trade", is_flag=True, help="Allow what changes trading: orders, halt, reduce, arm."
+)
 @click.option("--keys", is_flag=True, help="Print the keys and commands, and nothing else.")
 @_of_system
 def monitor(name: str | None, run_dir: str | None, *, once: bool, trade: bool, keys: bool) -> int:
@@ -316,12 +312,24 @@ def bench_ipc(peers: str | None, **options: Any) -> int:
 
 @bench.command(name="risk")
 @click.option("--instruments", type=click.IntRange(1, 127), default=100, show_default=True)
-@click.option("--strategies", type=click.IntRange(1, 127), default=20, show_default=True)
+@click.option("--strategies", type=click.IntRange(1, 126), default=20, show_default=True)
 @_as_json
 @click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
 def bench_risk(**options: Any) -> int:
     """One judgement with all checks on, and one turn of the role from record to record."""
     from tools.bench.risk import run
+
+    return run(**options)
+
+
+@bench.command(name="monitor")
+@click.option("--size", "sizes", multiple=True, default=("80x24", "160x50"), show_default=True)
+@click.option("--seconds", type=click.FloatRange(1, 3_600), default=20.0, show_default=True)
+@_as_json
+@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
+def bench_monitor(**options: Any) -> int:
+    """What the monitor costs beside a demo: processor time, memory, bytes a frame."""
+    from tools.bench.monitor import run
 
     return run(**options)
 
@@ -536,12 +544,6 @@ def config_validate(file: str | None, *, as_json: bool) -> int:
     return EXIT_USAGE if problems else EXIT_OK
 
 
-def _running(name: str | None, run_dir: str | None) -> Path:
-    from tools.system.places import find_running, run_root
-
-    return find_running(run_root(run_dir or ""), name)
-
-
 def _state_dir(name: str | None, run_dir: str | None, state_dir: str | None) -> Path:
     from tools.system.journal import find_state_dir
     from tools.system.places import run_root
@@ -553,10 +555,7 @@ def _split(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def _print_json(value: object) -> None:
-    import msgspec
-
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+cli.add_command(order)
 
 
 def main() -> None:

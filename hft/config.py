@@ -110,11 +110,28 @@ class RiskLimits(_Section, frozen=True):
     duplicate_window_ms: Annotated[int, Meta(ge=0)] | None = None
 
 
+class ManualConfig(_Section, frozen=True):
+    """``[risk.manual]``: orders that a person places by hand. Never wider than the policy."""
+
+    enabled: bool = False
+    """false: by hand orders can only be cancelled."""
+    order_qty_max: Decimal | None = None
+    order_notional_max: Decimal | None = None
+    """Quote asset; not given: a quarter of what the policy allows a strategy."""
+    position_notional_max: Decimal | None = None
+    """Worst case of the instrument, strategies' orders and all; not given: half of the policy's."""
+    price_collar_bps: Positive | None = None
+    messages_per_s_max: Positive = 2
+    messages_per_minute_max: Positive = 60
+    """Places and amends by hand; cancels are never refused."""
+
+
 class RiskConfig(_Section, frozen=True):
     """``[risk]``."""
 
     policy: str = "mm_conservative"
     limits: RiskLimits = RiskLimits()
+    manual: ManualConfig = ManualConfig()
     permit_ms: Annotated[int, Meta(ge=50, le=1_000)] = 250
     permit_renew_ms: Annotated[int, Meta(ge=5, le=250)] = 50
 

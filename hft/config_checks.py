@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from hft.config import Config, RiskLimits
+from hft.core.order_id import STRATEGY_MAX
 from hft.core.policies import POLICIES
 from hft.graph import INSTRUMENTS_MAX
 from hft.units import parse_e8
@@ -81,6 +82,12 @@ def _symbol_problems(config: Config) -> Iterator[Problem]:
 
 
 def _strategy_problems(config: Config) -> Iterator[Problem]:
+    if len(config.strategies) > STRATEGY_MAX:
+        yield Problem(
+            ("strategies", STRATEGY_MAX),
+            f"is number {STRATEGY_MAX + 1}; there is room for {STRATEGY_MAX}",
+            "Split them over two systems with names of their own.",
+        )
     names: set[str] = set()
     owner: dict[str, str] = {}
     for index, strategy in enumerate(config.strategies):

@@ -329,7 +329,7 @@ def _example(kind: inspect.Type, name: str, wanted: str = "") -> str:
 def _unknown_key(key: str, fields: Mapping[str, inspect.Field], path: KeyPath) -> Problem:
     if nearest := _nearest(key, list(fields)):
         return Problem((*path, key), "is not a setting", f"Did you mean {nearest}?")
-    elsewhere = dict(_settings(inspect.type_info(Config), ()))
+    elsewhere = dict(reversed(list(_settings(inspect.type_info(Config), ()))))  # the first wins
     if nearest := _nearest(key, list(elsewhere)):
         home = f"in [{elsewhere[nearest]}]" if elsewhere[nearest] else "at the top of the file"
         return Problem((*path, key), "is not a setting", f"Did you mean {nearest} {home}?")

@@ -58,6 +58,7 @@ class RingId(IntEnum):
     EXECUTIONS = 5
     ALERTS = 6
     JOURNAL = 7
+    MANUAL = 8
 
 
 class WhenFull(Enum):
@@ -106,7 +107,10 @@ ROLE_IDS: Final = {
     "execution": RoleId.EXECUTION,
     "account": RoleId.ACCOUNT,
     "recorder": RoleId.RECORDER,
+    "control": RoleId.CONTROL,
 }
+"""Who has a page and a lock. ``supervisor`` and ``control`` are not started as roles: the one
+starts them, the other is whoever trades by hand at the moment."""
 
 INSTRUMENTS_MAX: Final = 128
 """Rows of the instrument table; those beyond the configured symbols are spare."""
@@ -132,6 +136,7 @@ RINGS: Final = (
     RingSpec("depth", RingId.DEPTH, (DEPTH,), 8_192, "feed", (), ("strategy",), _LAP),
     RingSpec("intents.strategy", RingId.INTENTS, (INTENT,), _ORDER_RING, "strategy", ("risk",), (),
              _PAUSE),
+    RingSpec("intents.manual", RingId.MANUAL, (INTENT,), 64, "control", ("risk",), (), _PAUSE),
     RingSpec("decisions", RingId.DECISIONS, (DECISION,), _ORDER_RING, "risk", ("execution",),
              ("strategy",), _PAUSE),
     RingSpec("executions", RingId.EXECUTIONS, (EXECUTION,), _ORDER_RING, "execution",
@@ -196,6 +201,6 @@ _RINGS_BY_NAME: Final = {spec.name: spec for spec in RINGS}
 _CELLS_BY_NAME: Final = {spec.name: spec for spec in CELLS}
 
 assert all(spec.capacity & (spec.capacity - 1) == 0 for spec in RINGS)
-assert all(record.dtype.itemsize == SLOT_BYTES for spec in RINGS for record in spec.records)
+assert all(record.size_bytes == SLOT_BYTES for spec in RINGS for record in spec.records)
 assert all(spec.record in (*CELL_RECORDS, TOP_OF_BOOK, MARK_PRICE) for spec in CELLS)
 assert all((spec.when_full is _PAUSE) == bool(spec.gating) for spec in RINGS)

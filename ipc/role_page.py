@@ -33,15 +33,23 @@ class RolePage(PageStores):
 
     @classmethod
     def attach(
-        cls, system: str, name: str, *, writable: bool = False, owner_uid: int | None = None
+        cls,
+        system: str,
+        name: str,
+        *,
+        writable: bool = False,
+        owner_uid: int | None = None,
+        resident: bool = True,
     ) -> RolePage:
         """Map the page: for writing only in the role's own process.
 
-        Raises:
-            SegmentError: As in ``Segment.attach``.
+        Args and errors are those of ``Segment.attach``.
         """
         spec = cls.spec(name)
-        return cls(Segment.attach(system, spec, writable=writable, owner_uid=owner_uid))
+        segment = Segment.attach(
+            system, spec, writable=writable, owner_uid=owner_uid, resident=resident
+        )
+        return cls(segment)
 
     @property
     def name(self) -> str:
@@ -104,17 +112,21 @@ class RolePage(PageStores):
         Raises:
             IndexError: There is no such histogram.
         """
+        import numpy as np  # only readers of whole histograms pay for its start
+
+        return np.frombuffer(self.histogram_view(index), dtype=np.uint64).copy()
+
+    def histogram_view(self, index: int) -> memoryview:
+        """The counts themselves, 64-bit words that go on counting, as read-only bytes.
+
+        Raises:
+            IndexError: There is no such histogram.
+        """
         if not 0 <= index < layout.HISTOGRAM_COUNT:
             raise IndexError(f"there are {layout.HISTOGRAM_COUNT} histograms, there is no {index}")
-        import numpy as np  # only readers of histograms pay for its start
-
-        start = layout.PAGE_HISTOGRAMS_OFFSET + index * layout.HISTOGRAM_BUCKETS * 8
-        return np.frombuffer(
-            self.segment.buffer,
-            dtype=np.uint64,
-            count=layout.HISTOGRAM_BUCKETS,
-            offset=layout.ITEMS_OFFSET + start,
-        ).copy()
+        size = layout.HISTOGRAM_BUCKETS * 8
+        start = layout.ITEMS_OFFSET + layout.PAGE_HISTOGRAMS_OFFSET + index * size
+        return self.segment.buffer[start : start + size].toreadonly()
 
     def close(self) -> None:
         """Unmap the page once nothing uses it any more."""

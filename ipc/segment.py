@@ -225,7 +225,14 @@ class Segment:
     """A mapped segment, checked. ``Segment.attach`` makes it."""
 
     def __init__(
-        self, system: str, spec: SegmentSpec, mapping: mmap.mmap, inode: int, *, writable: bool
+        self,
+        system: str,
+        spec: SegmentSpec,
+        mapping: mmap.mmap,
+        inode: int,
+        *,
+        writable: bool,
+        resident: bool = True,
     ) -> None:
         self.system: Final = system
         self.spec: Final = spec
@@ -234,10 +241,11 @@ class Segment:
         self.buffer: Final = memoryview(mapping)
         """The whole segment; read-only unless attached for writing."""
         self.address: Final = address_of(self.buffer)
-        self.is_locked: Final = lock_memory(self.address, len(self.buffer))
+        self.is_locked: Final = resident and lock_memory(self.address, len(self.buffer))
         """Locked into memory; False when the limit on locked memory did not allow it."""
         self._mapping = mapping
         self._inode = inode
+        self._path = SHM_DIRECTORY + object_name(system, spec.name)
 
     @classmethod
     def attach(
@@ -247,6 +255,7 @@ class Segment:
         *,
         writable: bool = False,
         owner_uid: int | None = None,
+        resident: bool = True,
     ) -> Segment:
         """Map the segment and check that it is what ``spec`` says.
 
@@ -255,6 +264,8 @@ class Segment:
             spec: What the caller expects.
             writable: Map for writing: for the segment's only writer, or a shared segment.
             owner_uid: The user it has to belong to; None: the caller, root or a trusted one.
+            resident: Map all its pages now and lock them, so that no access waits for the kernel;
+                False: each page with its first access, for tools that look at a few of them.
 
         Raises:
             SegmentError: One subclass for each thing that can differ; see ``ipc.errors``.
@@ -268,12 +279,12 @@ class Segment:
             mapping = mmap.mmap(
                 descriptor,
                 status.st_size,
-                flags=mmap.MAP_SHARED | mmap.MAP_POPULATE,
+                flags=mmap.MAP_SHARED | (mmap.MAP_POPULATE if resident else 0),
                 prot=mmap.PROT_READ | mmap.PROT_WRITE if writable else mmap.PROT_READ,
             )
         finally:
             os.close(descriptor)
-        return cls(system, spec, mapping, status.st_ino, writable=writable)
+        return cls(system, spec, mapping, status.st_ino, writable=writable, resident=resident)
 
     @property
     def epoch(self) -> int:
@@ -322,8 +333,7 @@ class Segment:
     def inode_is_current(self) -> bool:
         """Whether the name still leads to this memory. False: it was removed or made anew."""
         try:
-            path = SHM_DIRECTORY + object_name(self.system, self.name)
-            return os.stat(path, follow_symlinks=False).st_ino == self._inode
+            return os.stat(self._path, follow_symlinks=False).st_ino == self._inode
         except FileNotFoundError:
             return False
 

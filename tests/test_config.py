@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hft.config import Config
+from hft.config_checks import contradictions
 from hft.config_file import find, line_numbers, load, parse, to_toml
+from hft.core.order_id import STRATEGY_MAX
 from hft.errors import ConfigError, UsageError
 
 GOOD = """\
@@ -193,3 +196,18 @@ def test_any_toml_gives_settings_or_a_list_of_problems(table: dict[str, object])
     except ConfigError as error:
         problems = error.problems or ["no problem told"]
     assert all("\n" in problem for problem in problems)
+
+
+def test_there_is_room_for_as_many_strategies_as_have_ids() -> None:
+    """The last id is that of orders by hand."""
+    config = config_of(GOOD)
+    one = config.strategies[0]
+    named = tuple(
+        msgspec.structs.replace(one, name=f"s{number}", symbols=(f"S{number}",))
+        for number in range(STRATEGY_MAX + 1)
+    )
+    symbols = tuple(f"S{number}" for number in range(STRATEGY_MAX))
+    config = msgspec.structs.replace(config, symbols=symbols)
+    found = list(contradictions(msgspec.structs.replace(config, strategies=named)))
+    assert found[0].message == "is number 127; there is room for 126"
+    assert not list(contradictions(msgspec.structs.replace(config, strategies=named[:-1])))

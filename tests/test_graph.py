@@ -13,6 +13,7 @@ def test_the_gating_pairs_are_exactly_the_lossless_ones() -> None:
     pairs = {(ring.name, reader) for ring in RINGS for reader in ring.gating}
     assert pairs == {
         ("intents.strategy", "risk"),
+        ("intents.manual", "risk"),
         ("decisions", "execution"),
         ("executions", "account"),
         ("executions", "risk"),
@@ -37,8 +38,15 @@ def test_execution_reads_orders_from_nobody_but_risk() -> None:
 def test_every_segment_has_one_writer_that_is_a_role() -> None:
     names = [spec.name for spec in (*RINGS, *CELLS)]
     assert len(set(names)) == len(names)
-    assert {spec.writer for spec in (*RINGS, *CELLS)} <= set(ROLES)
+    assert {spec.writer for spec in (*RINGS, *CELLS)} <= {*ROLES, "control"}
     assert [ring.name for ring in RINGS if ring.writer == "risk"] == ["decisions"]
+
+
+def test_a_person_writes_one_small_ring_and_is_no_role_that_is_started() -> None:
+    assert [ring.name for ring in RINGS if ring.writer == "control"] == ["intents.manual"]
+    assert "control" in ROLE_IDS
+    assert "control" not in ROLES
+    assert graph.ring("intents.manual").gating == ("risk",)
 
 
 def test_nobody_reads_what_it_writes_itself() -> None:

@@ -9,9 +9,10 @@
 A set top bit says that the order is not ours: 7 bits of the instrument's number and 56 of the
 venue's order id make up the rest: whoever meets the order gives it the same id.
 
-``source`` is the strategy id of the desk. ``epoch`` is the epoch of the role page that hands the
-ids out: ``max(stored + 1, wall-clock seconds)``, so that a lost file never leads to an id used
-before. Ids of one source only ever grow, which is how risk sees a repeated one.
+``source`` is the strategy id of the desk, or ``SOURCE_MANUAL`` for orders by hand. ``epoch`` is the
+epoch of the role page that hands the ids out: ``max(stored + 1, wall-clock seconds)``, so that a
+lost file never leads to an id used before. Ids of one source only ever grow, which is how risk sees
+a repeated one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from typing import Final
 from hft.errors import HftError
 
 SOURCE_MAX: Final = 127
+SOURCE_MANUAL: Final = 127
+"""Orders that a person places; no strategy has this id."""
+STRATEGY_MAX: Final = SOURCE_MANUAL - 1
+"""Highest strategy id."""
 EPOCH_MAX: Final = 2**32 - 1
 SEQUENCE_MAX: Final = 2**24 - 1
 _SOURCE_SHIFT: Final = 56
@@ -35,7 +40,7 @@ class OrderIdsExhaustedError(HftError):
     def __init__(self, *, source: int, epoch: int) -> None:
         super().__init__(
             f"source {source} has used all {SEQUENCE_MAX} order ids of epoch {epoch}",
-            remedy="Restart the strategy role: it begins a new epoch.",
+            remedy="Restart the role that hands them out: it begins a new epoch.",
         )
         self.source = source
         self.epoch = epoch
@@ -62,7 +67,7 @@ def is_foreign(order_id: int) -> bool:
 
 
 def source_of(order_id: int) -> int:
-    """Strategy id of the desk that chose the id; 128 and above: not one of ours."""
+    """Who chose the id: a strategy, ``SOURCE_MANUAL``; 128 and above: nobody of ours."""
     return order_id >> _SOURCE_SHIFT
 
 

@@ -7,7 +7,7 @@ hard one: an intent beyond it is refused. 0 allows nothing, ``UNLIMITED`` everyt
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,9 @@ from hft.errors import UsageError
 from hft.units import INT64_MAX, NS_PER_MS, NS_PER_S, parse_e8
 
 UNLIMITED: Final = INT64_MAX
+MANUAL_ORDER_SHARE: Final = 4
+"""An order by hand may be worth a quarter of a strategy's, unless the settings say less or more."""
+MANUAL_POSITION_SHARE: Final = 2
 POLICY_VERSION: Final = 2
 """Version of the table below, in every decision record; raised when a number in it changes."""
 
@@ -154,6 +157,43 @@ def limits_for(
         is_reducing_only=row.is_reducing_only,
     )
     return _with_overrides(limits, overrides or {})
+
+
+def manual_limits_for(limits: Limits, manual: Mapping[str, Any]) -> Limits | None:
+    """What a person may ask for by hand in a system with these limits; None: nothing.
+
+    ``manual`` has the keys of the settings' ``[risk.manual]``. Each limit is the settings' own or a
+    share of the policy's, never more: a hand on the keyboard errs by a digit. A policy
+    that only rests orders is a strategy's discipline: by hand one may take, or nothing could be
+    closed.
+
+    Raises:
+        PrecisionError: text that is not an exact decimal.
+    """
+    if not manual["enabled"]:
+        return None
+
+    def money(name: str, policy_e8: int, share: int) -> int:
+        text = manual[name]
+        return min(policy_e8, policy_e8 // share if text is None else parse_e8(text))
+
+    def number(name: str, policy: int) -> int:
+        return min(policy, manual[name] or policy)
+
+    return msgspec.structs.replace(
+        limits,
+        order_qty_max_e8=money("order_qty_max", limits.order_qty_max_e8, 1),
+        order_notional_max_e8=money(
+            "order_notional_max", limits.order_notional_max_e8, MANUAL_ORDER_SHARE
+        ),
+        position_notional_max_e8=money(
+            "position_notional_max", limits.position_notional_max_e8, MANUAL_POSITION_SHARE
+        ),
+        price_collar_bps=number("price_collar_bps", limits.price_collar_bps),
+        messages_per_s_max=number("messages_per_s_max", limits.messages_per_s_max),
+        messages_per_minute_max=number("messages_per_minute_max", limits.messages_per_minute_max),
+        is_post_only=False,
+    )
 
 
 def _share(thousandths: int, equity_e8: int) -> int:

@@ -26,6 +26,11 @@ cdef struct LimitValues:
     bint is_reducing_only
 
 
+cdef enum:
+    BY_STRATEGY = 0
+    BY_HAND = 1
+
+
 cdef struct Terms:
     # What is asked for, from a place or an amend.
     int64_t price_e8
@@ -40,12 +45,17 @@ cdef class RiskBook(Exposure):
     cdef public int64_t account_ns
     cdef public int64_t venue_offset_ns
     cdef object policy_limits
-    cdef LimitValues bounds
+    cdef object hand_limits
+    cdef LimitValues bounds_of[2]
+    cdef LimitValues *bounds
     cdef uint16_t policy_version
     cdef uint8_t judged_state
     cdef WindowLimit messages_1s
     cdef WindowLimit messages_1m
+    cdef WindowLimit manual_1s
+    cdef WindowLimit manual_1m
 
+    cdef int take_bounds(self, LimitValues *bounds, object limits) except -1
     cdef int judge_record(
         self, const hft_intent *intent, int64_t now_ns, int trading_state) except -1
     cdef int judge_cancel(self, uint64_t order_id, int64_t now_ns) noexcept

@@ -18,6 +18,7 @@ from hft.core.generated.views cimport Decision, Intent
 from hft.core.throttle cimport WindowLimit
 
 from hft import graph, records
+from hft.core import order_id as order_ids
 from hft.core.instruments import InstrumentRules
 from hft.units import INT64_MAX, NS_PER_S
 
@@ -27,6 +28,7 @@ cdef enum:
     BPS = 10_000
     KIND_DECISION = 11
     RING_INTENTS = 3
+    SOURCE_MANUAL = 127
 
     ACTION_PLACE = 1
     ACTION_AMEND = 2
@@ -71,10 +73,12 @@ cdef enum:
     REFUSED_ORDER_ID_REUSED = 24
     REFUSED_ACCOUNT_STALE = 25
     REFUSED_ORDER_KIND_NOT_ALLOWED = 26
+    REFUSED_MANUAL_NOT_ALLOWED = 27
 
 assert (ACTION_PLACE, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL) == (
     records.Action.PLACE, records.Action.AMEND, records.Action.CANCEL, records.Action.CANCEL_ALL)
-assert (KIND_DECISION, RING_INTENTS) == (records.Kind.DECISION, graph.RingId.INTENTS)
+assert (KIND_DECISION, RING_INTENTS, SOURCE_MANUAL) == (
+    records.Kind.DECISION, graph.RingId.INTENTS, order_ids.SOURCE_MANUAL)
 assert (TYPE_LIMIT, TYPE_MARKET) == (records.OrderType.LIMIT, records.OrderType.MARKET)
 assert (TIF_UNKNOWN, TIF_GTC, TIF_GTD) == (
     records.Tif.UNKNOWN, records.Tif.GTC, records.Tif.GTD)
@@ -111,11 +115,12 @@ cdef tuple REASONS = (
     records.Reason.ORDER_ID_REUSED,
     records.Reason.ACCOUNT_STALE,
     records.Reason.ORDER_KIND_NOT_ALLOWED,
+    records.Reason.MANUAL_NOT_ALLOWED,
 )
 """What was judged, by its number: the enum above, as Python knows it."""
 
 assert all(reason == number for number, reason in enumerate(REASONS))
-assert REASONS[REFUSED_ORDER_KIND_NOT_ALLOWED] is records.Reason.ORDER_KIND_NOT_ALLOWED
+assert REASONS[REFUSED_MANUAL_NOT_ALLOWED] is records.Reason.MANUAL_NOT_ALLOWED
 
 
 cdef int64_t SECOND_NS = NS_PER_S
@@ -164,15 +169,33 @@ cdef class RiskBook(Exposure):
         super().__init__(instruments)
         self.messages_1s = WindowLimit(0, NS_PER_S)
         self.messages_1m = WindowLimit(0, 60 * NS_PER_S)
+        self.manual_1s = WindowLimit(0, NS_PER_S)
+        self.manual_1m = WindowLimit(0, 60 * NS_PER_S)
+        self.bounds = &self.bounds_of[BY_STRATEGY]
         self.set_limits(limits)
 
     def set_limits(self, limits):
         """Judge by other limits from now on. A message limit that changes begins to count anew."""
-        cdef LimitValues *bounds = &self.bounds
         cdef int64_t messages_1s_max = limit_value(limits.messages_per_s_max)
         cdef int64_t messages_1m_max = limit_value(limits.messages_per_minute_max)
         self.policy_limits = limits
         self.policy_version = limits.version
+        self.take_bounds(&self.bounds_of[BY_STRATEGY], limits)
+        if messages_1s_max != self.messages_1s.limit:
+            self.messages_1s = WindowLimit(messages_1s_max, NS_PER_S)
+        if messages_1m_max != self.messages_1m.limit:
+            self.messages_1m = WindowLimit(messages_1m_max, 60 * NS_PER_S)
+
+    def set_manual_limits(self, limits):
+        """What a person may ask for by hand; None: nothing but cancels."""
+        self.hand_limits = limits
+        if limits is None:
+            return
+        self.take_bounds(&self.bounds_of[BY_HAND], limits)
+        self.manual_1s = WindowLimit(limit_value(limits.messages_per_s_max), NS_PER_S)
+        self.manual_1m = WindowLimit(limit_value(limits.messages_per_minute_max), 60 * NS_PER_S)
+
+    cdef int take_bounds(self, LimitValues *bounds, object limits) except -1:
         bounds.order_qty_max_e8 = limit_value(limits.order_qty_max_e8)
         bounds.order_notional_max_e8 = limit_value(limits.order_notional_max_e8)
         bounds.position_notional_max_e8 = limit_value(limits.position_notional_max_e8)
@@ -189,15 +212,17 @@ cdef class RiskBook(Exposure):
         bounds.is_post_only = limits.is_post_only
         bounds.is_limit_only = limits.is_limit_only
         bounds.is_reducing_only = limits.is_reducing_only
-        if messages_1s_max != self.messages_1s.limit:
-            self.messages_1s = WindowLimit(messages_1s_max, NS_PER_S)
-        if messages_1m_max != self.messages_1m.limit:
-            self.messages_1m = WindowLimit(messages_1m_max, 60 * NS_PER_S)
+        return 0
 
     @property
     def limits(self):
         """The limits in force."""
         return self.policy_limits
+
+    @property
+    def manual_limits(self):
+        """Those of orders by hand; None: there may be none."""
+        return self.hand_limits
 
     def on_account(self, int64_t now_ns):
         """The account role is alive and its sums are known to be right at ``now_ns``."""
@@ -206,13 +231,36 @@ cdef class RiskBook(Exposure):
     # -- judgement ------------------------------------------------------------------------------
 
     def judge(self, Intent intent not None, int64_t now_ns, int trading_state):
-        """Approve (``Reason.NONE``) or refuse an intent. What is approved counts at once."""
-        return REASONS[
-            self.judge_record(<const hft_intent *> intent.data, now_ns, trading_state)]
+        """Approve (``Reason.NONE``) or refuse what a strategy asks for; approved counts at once."""
+        cdef const hft_intent *asked = <const hft_intent *> intent.data
+        if asked.order_id >> SOURCE_SHIFT == SOURCE_MANUAL and asked.action != ACTION_CANCEL:
+            self.judged_state = trading_state
+            return REASONS[REFUSED_MALFORMED]
+        return REASONS[self.judge_record(asked, now_ns, trading_state)]
+
+    def judge_manual(self, Intent intent not None, int64_t now_ns, int trading_state):
+        """The same for what a person asks for by hand, with limits and a message rate of its own.
+
+        Exposure is one: what hands and strategies have open adds up. What is taken out again
+        needs no permission.
+        """
+        cdef const hft_intent *asked = <const hft_intent *> intent.data
+        cdef bint is_cancel = asked.action == ACTION_CANCEL or asked.action == ACTION_CANCEL_ALL
+        if not is_cancel:
+            self.judged_state = trading_state
+            if self.hand_limits is None:
+                return REASONS[REFUSED_MANUAL_NOT_ALLOWED]
+            if asked.order_id >> SOURCE_SHIFT != SOURCE_MANUAL:
+                return REASONS[REFUSED_MALFORMED]
+        self.bounds = &self.bounds_of[BY_HAND]
+        try:
+            return REASONS[self.judge_record(asked, now_ns, trading_state)]
+        finally:
+            self.bounds = &self.bounds_of[BY_STRATEGY]
 
     def fill_decision(
         self, Decision decision not None, Intent intent not None, uint16_t reason, *,
-        int64_t now_ns, uint16_t source, uint64_t risk_epoch,
+        int64_t now_ns, uint16_t source, uint64_t risk_epoch, uint16_t cause_ring=RING_INTENTS,
     ):
         """The record that answers an intent: what it asked for, when and why it was decided so."""
         cdef hft_decision *answer = <hft_decision *> decision.data
@@ -226,7 +274,7 @@ cdef class RiskBook(Exposure):
         answer.origin_ns = asked.origin_ns
         answer.instrument_id = asked.instrument_id
         answer.instrument_version = asked.instrument_version
-        answer.cause_ring = RING_INTENTS
+        answer.cause_ring = cause_ring
         answer.cause_seq = asked.seq
         answer.order_id = asked.order_id
         answer.decide_ns = asked.decide_ns
@@ -392,7 +440,7 @@ cdef class RiskBook(Exposure):
         int trading_state,
     ) noexcept nogil:
         """May anything new be asked for at this moment?"""
-        cdef const LimitValues *bounds = &self.bounds
+        cdef const LimitValues *bounds = self.bounds
         if trading_state == TRADING_HALTED:
             return REFUSED_TRADING_HALTED
         if is_older(decide_ns, bounds.intent_age_ns_max, now_ns):
@@ -413,7 +461,7 @@ cdef class RiskBook(Exposure):
         self, const InstrumentExposure *instrument, const Terms *terms,
     ) noexcept nogil:
         """Would the venue take it, and is it the order that somebody meant to send?"""
-        cdef const LimitValues *bounds = &self.bounds
+        cdef const LimitValues *bounds = self.bounds
         cdef int128 notional_e16 = <int128> terms.price_e8 * terms.qty_e8
         cdef int128 least_e16 = notional_e16
         cdef int64_t qty_max_e8 = instrument.qty_max_e8
@@ -443,7 +491,7 @@ cdef class RiskBook(Exposure):
         self, const InstrumentExposure *instrument, const Terms *terms,
     ) noexcept nogil:
         """Is a limit price on the grid, and near enough to the market?"""
-        cdef const LimitValues *bounds = &self.bounds
+        cdef const LimitValues *bounds = self.bounds
         cdef int128 price_e8 = terms.price_e8
         cdef int128 twice_mid_e8 = <int128> instrument.bid_e8 + instrument.ask_e8
         cdef int128 mark_e8 = instrument.mark_e8
@@ -487,7 +535,7 @@ cdef class RiskBook(Exposure):
         int trading_state,
     ) noexcept:
         """What if everything open executes, and ``more_e8`` on this side as well?"""
-        cdef const LimitValues *bounds = &self.bounds
+        cdef const LimitValues *bounds = self.bounds
         # Seen from this side: a positive worst case is a position that grows this way.
         cdef int128 worst_e8 = worst_long_e8(instrument)
         cdef int128 other_e8 = -worst_short_e8(instrument)
@@ -519,6 +567,14 @@ cdef class RiskBook(Exposure):
 
     cdef int take_message(self, int64_t now_ns) noexcept:
         """The last check, as it counts: whatever passes here is approved."""
+        if self.bounds == &self.bounds_of[BY_HAND]:
+            if not (
+                self.manual_1s.take_if_room(now_ns, 1, self.manual_1s.limit)
+                and self.manual_1m.take_if_room(now_ns, 1, self.manual_1m.limit)
+            ):
+                return REFUSED_MESSAGE_RATE
+            self.count_message(now_ns)  # strategies have so much less
+            return APPROVED
         if (
             self.messages_1s.take_if_room(now_ns, 1, self.messages_1s.limit)
             and self.messages_1m.take_if_room(now_ns, 1, self.messages_1m.limit)

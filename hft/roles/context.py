@@ -21,6 +21,8 @@ from hft.counters import RoleState
 from hft.errors import UsageError
 from hft.records import SLOT_BYTES
 from ipc import Bell, CellReader, CellWriter, RingReader, RingWriter, RolePage, Segment, Word
+from ipc.layout import WRITER_OFFSET
+from ipc.memory import store_u64
 
 LASTING_GAUGES: Final = (counters.BANNED_UNTIL_MS, counters.PAUSED_UNTIL_MS)
 """Gauges that outlive the role which set them: a successor is banned like its predecessor."""
@@ -84,7 +86,7 @@ def cells_spec(name: str) -> ipc.SegmentSpec:
     return ipc.SegmentSpec(
         name,
         ipc.SegmentKind.CELLS,
-        cells.record.dtype.itemsize,
+        cells.record.size_bytes,
         cells.capacity,
         cells.record.layout_hash,
     )
@@ -200,13 +202,13 @@ class Context:
         """Writer of one of the role's own cell arrays, and its bound buffer."""
         cells = graph.cells(name)
         assert cells.writer == self.role, f"{self.role} does not write {name}"
-        buffer = bytearray(cells.record.dtype.itemsize)
+        buffer = bytearray(cells.record.size_bytes)
         return CellWriter(self._attach(cells_spec(name), writable=True), buffer), buffer
 
     def cell_reader(self, name: str) -> tuple[CellReader, bytearray]:
         """Reader of a cell array, and the buffer that ``read`` fills."""
         cells = graph.cells(name)
-        buffer = bytearray(cells.record.dtype.itemsize)
+        buffer = bytearray(cells.record.size_bytes)
         writable = cells.writer == self.role
         return CellReader(self._attach(cells_spec(name), writable=writable), buffer), buffer
 
@@ -217,6 +219,15 @@ class Context:
     def bells_segment(self) -> Segment:
         """The shared bells, for the process's own parking place."""
         return self._attach(BELLS_SPEC, writable=True)
+
+    def release(self) -> None:
+        """Give the page and the rings back while this process lives on: its lock says who is next.
+
+        Only for who holds the lock; nothing may be written afterwards.
+        """
+        for segment in (self.page.segment, *self._segments.values()):
+            if segment.writable and not segment.spec.shared:
+                store_u64(segment.buffer, WRITER_OFFSET, 0)
 
     def close(self) -> None:
         """Detach everything; segments stay for the successor."""

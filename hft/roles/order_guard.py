@@ -13,6 +13,7 @@ from typing import Final
 
 from hft import counters
 from hft.core.generated.views import Position, TopOfBook
+from hft.core.order_id import SOURCE_MANUAL
 from hft.core.orders import Order
 from hft.core.permit import permit_expires_ns, permit_grants, permit_is_reducing
 from hft.graph import position_cell
@@ -26,6 +27,8 @@ CANCEL_AGAIN_NS: Final = 500 * NS_PER_MS
 CANCEL_HALTED_NS: Final = 2 * NS_PER_S
 """Pauses between two cancels of one order; the longer one while its symbol does not trade."""
 FEED_GRACE_NS: Final = 200 * NS_PER_MS
+YIELD_TO_SILENCE: Final = (Reason.NONE, Reason.OWN_RECOVERY)
+"""Causes that say less than the silence of the strategy does."""
 MEMORY_MAX: Final = 64
 """Orders beyond those that are open whose last cancel is remembered."""
 
@@ -71,10 +74,11 @@ class OrderGuard:
         self._page.set_gauge(counters.OPEN_ORDERS.id, len(table))
         self._page.set_gauge(counters.UNKNOWN_ORDERS.id, unknown)
         cause = self._cause(now_ns, is_stopping=is_stopping, is_recovered=is_recovered)
+        is_silent = now_ns - self._strategy.beat_ns > self._strategy_silence_ns
         if not len(table):
             self._cancelled_ns.clear()
             return 0
-        return self._cancel_causes(cause, now_ns, is_stopping=is_stopping)
+        return self._cancel_causes(cause, now_ns, is_silent=is_silent, is_stopping=is_stopping)
 
     def cancel_all(self, strategy_id: int, instrument_id: int, now_ns: int) -> None:
         """Cancel our orders of a strategy and an instrument, 0: of all.
@@ -116,15 +120,17 @@ class OrderGuard:
             return Reason.OWN_HALT
         if now_ns - self._permit_ns > self._permit_gone_ns:
             return Reason.OWN_PERMIT_GONE
-        if now_ns - self._strategy.beat_ns > self._strategy_silence_ns:
-            return Reason.OWN_STRATEGY_SILENT
         return Reason.NONE if is_recovered else Reason.OWN_RECOVERY
 
-    def _cancel_causes(self, cause: Reason, now_ns: int, *, is_stopping: bool) -> int:
+    def _cancel_causes(
+        self, cause: Reason, now_ns: int, *, is_silent: bool, is_stopping: bool
+    ) -> int:
         count = 0
         growing = self._growing() if permit_is_reducing(self._permit.load()) else frozenset()
         for order in self._keeper.table:
             reason = cause
+            if is_silent and reason in YIELD_TO_SILENCE and order.strategy_id != SOURCE_MANUAL:
+                reason = Reason.OWN_STRATEGY_SILENT  # an order by hand has no strategy to watch it
             if reason is Reason.NONE and order.order_id in growing:
                 reason = Reason.REDUCING_ONLY
             if reason is Reason.NONE and order.cancel_reason is Reason.OWN_DECIDED_ALL:

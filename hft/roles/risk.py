@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -12,22 +12,27 @@ from hft.core.generated.views import Decision, Execution, Intent, MarkPrice, Pos
 from hft.core.generated.views import Order as OrderRow
 from hft.core.instruments import InstrumentRules
 from hft.core.permit import pack_permit, permit_state
-from hft.core.policies import limits_for
+from hft.core.policies import limits_for, manual_limits_for
 from hft.core.risk import RiskBook
 from hft.counters import RoleState
+from hft.graph import RingId
 from hft.records import ExecKind, Mode, Reason, TradingState
 from hft.roles.context import Context, InstrumentWatch
 from hft.units import NS_PER_MS
-from ipc import Command
+from ipc import Command, RingReader
 
 EXECUTIONS_PER_CYCLE_MAX: Final = 64
 INTENTS_PER_CYCLE_MAX: Final = 64
+MANUAL_PER_CYCLE_MAX: Final = 4
+"""By hand nobody asks for more; strategies do not wait for it."""
 COMMANDS_EVERY_NS: Final = 20 * NS_PER_MS
 CELLS_EVERY_NS: Final = 50 * NS_PER_MS
 PENDING_SLOT: Final = 0
 """Place in the role page where the batch in the making is noted."""
 STATE_SLOT: Final = 1
 """Place in the role page that keeps the trading state: the permit may grant less for a while."""
+MANUAL_SLOT: Final = 2
+"""As ``PENDING_SLOT``, for what is asked for by hand."""
 FOREIGN_KINDS: Final = (ExecKind.ADOPTED, ExecKind.FILL)
 FORCED_CLOSES: Final = {
     Reason.LIQUIDATION: "the venue liquidates a position",
@@ -35,6 +40,18 @@ FORCED_CLOSES: Final = {
     Reason.SETTLEMENT: "the venue settles an instrument",
 }
 """Whoever does these knows better than our books: nothing more is sent before a person looked."""
+
+
+class _Intake(NamedTuple):
+    """A ring of intents, and where the one in the making is noted."""
+
+    intents: RingReader
+    intent: Intent
+    slot: int
+    ring: RingId
+    """Its id, and with that its cursor in the page."""
+    most: int
+    """So many in one turn."""
 
 
 class Risk:
@@ -48,15 +65,21 @@ class Risk:
         self._config = context.config.risk
         self._decisions, decision_buffer = context.ring_writer("decisions")
         self._intents, intent_buffer = context.ring_reader("intents.strategy")
+        self._manual, manual_buffer = context.ring_reader("intents.manual")
         self._executions, execution_buffer = context.ring_reader("executions")
         self._tops, top_buffer = context.cell_reader("tops")
         self._marks, mark_buffer = context.cell_reader("marks")
         self._decision, self._intent = Decision(decision_buffer), Intent(intent_buffer)
+        self._by_strategies = _Intake(
+            self._intents, self._intent, PENDING_SLOT, RingId.INTENTS, INTENTS_PER_CYCLE_MAX
+        )
+        self._by_hand = _Intake(
+            self._manual, Intent(manual_buffer), MANUAL_SLOT, RingId.MANUAL, MANUAL_PER_CYCLE_MAX
+        )
         self._execution = Execution(execution_buffer)
         self._top, self._mark = TopOfBook(top_buffer), MarkPrice(mark_buffer)
         self._permit = context.permit()
         self._halt = context.halt
-        self._intents_cursor = self._page.cursor(graph.cursor_index("intents.strategy"))
         self._account = context.page_of("account")
         self._execution_page = context.page_of("execution")
         self._positions, position_buffer = context.cell_reader("positions")
@@ -81,6 +104,8 @@ class Risk:
         overrides = msgspec.structs.asdict(self._config.limits)
         limits = limits_for(self._config.policy, self._context.plan.equity_e8, overrides)
         self._book = RiskBook(limits, [i.instrument_id for i in self._context.plan.instruments])
+        manual = msgspec.structs.asdict(self._config.manual)
+        self._book.set_manual_limits(manual_limits_for(limits, manual))
         self._read_instruments()
         self._rebuild(now_ns)
         self._resume()
@@ -121,15 +146,16 @@ class Risk:
             self._book.add_approved(decision)
 
     def _resume(self) -> None:
-        """Finish the batch that a predecessor began: commit it if it is visible, else redo it."""
-        pending = self._page.pending(PENDING_SLOT)
-        if pending is None:
-            return
-        input_seq, output_seq = pending
-        if self._decisions.next_seq > output_seq:
-            self._intents_cursor.store(input_seq)
-            self._intents.seek(input_seq + 1)
-        self._page.commit(PENDING_SLOT, input_seq)
+        """Finish what a predecessor began: commit a batch if it is visible, else redo it."""
+        for intake in (self._by_strategies, self._by_hand):
+            pending = self._page.pending(intake.slot)
+            if pending is None:
+                continue
+            input_seq, output_seq = pending
+            if self._decisions.next_seq > output_seq:
+                self._page.cursor(int(intake.ring)).store(input_seq)
+                intake.intents.seek(input_seq + 1)
+            self._page.commit(intake.slot, input_seq)
 
     # -- cycle ----------------------------------------------------------------------------------
 
@@ -196,15 +222,22 @@ class Risk:
             self._book.venue_offset_ns = ours_ns + page.gauge(counters.CLOCK_OFFSET_NS.id)
 
     def _judge(self, now_ns: int) -> int:
+        """The person first: who trades by hand wants out of something."""
+        count = self._take(self._by_hand, now_ns) if self._manual.has_work else 0
+        return count + self._take(self._by_strategies, now_ns)
+
+    def _take(self, intake: _Intake, now_ns: int) -> int:
+        """Judge what waits in one ring: each intent becomes one decision, whatever dies."""
         count = 0
-        intents, intent = self._intents, self._intent
-        while count < INTENTS_PER_CYCLE_MAX and self._decisions.free and intents.next():
-            reason = self._verdict(intent, now_ns)
-            self._fill_decision(intent, reason, now_ns)
-            self._page.begin(PENDING_SLOT, intent.seq, self._decisions.next_seq)
+        intents, intent, slot, ring, most = intake
+        is_manual = ring is RingId.MANUAL
+        while count < most and self._decisions.free and intents.next():
+            reason = self._verdict(intent, now_ns, is_manual)
+            self._fill_decision(intent, reason, now_ns, ring)
+            self._page.begin(slot, intent.seq, self._decisions.next_seq)
             self._decisions.offer()
             intents.commit()
-            self._page.commit(PENDING_SLOT, intent.seq)
+            self._page.commit(slot, intent.seq)
             self._page.count(counters.JUDGED.id)
             self._page.count(counters.APPROVED.id if reason == Reason.NONE else counters.REFUSED.id)
             # A second look at the clock, for the measurement only: the turn's may be older than
@@ -213,7 +246,7 @@ class Risk:
             count += 1
         return count
 
-    def _verdict(self, intent: Intent, now_ns: int) -> Reason:
+    def _verdict(self, intent: Intent, now_ns: int, is_manual: bool = False) -> Reason:
         instrument_id = intent.instrument_id
         book = self._book
         if instrument_id >= graph.INSTRUMENTS_MAX:
@@ -224,6 +257,8 @@ class Risk:
             book.take_mark(instrument_id, self._mark)
         if self._account.gauge(counters.AGREES.id) or self._account.gauge(counters.DIFFERS.id):
             book.on_account(self._account.beat_ns)
+        if is_manual:
+            return book.judge_manual(intent, now_ns, self._granted())
         return book.judge(intent, now_ns, self._granted())
 
     def _granted(self) -> TradingState:
@@ -238,7 +273,9 @@ class Risk:
         self._state = state
         self._page.begin(STATE_SLOT, 1, int(state))
 
-    def _fill_decision(self, intent: Intent, reason: Reason, now_ns: int) -> None:
+    def _fill_decision(
+        self, intent: Intent, reason: Reason, now_ns: int, ring: RingId = RingId.INTENTS
+    ) -> None:
         context = self._context
         self._book.fill_decision(
             self._decision,
@@ -247,6 +284,7 @@ class Risk:
             now_ns=now_ns,
             source=context.source,
             risk_epoch=context.epoch,
+            cause_ring=ring,
         )
 
     # -- permit and trading state ---------------------------------------------------------------

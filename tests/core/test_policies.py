@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from hft.core.policies import POLICIES, UNLIMITED, limits_for
+from hft.config import ManualConfig
+from hft.core.policies import POLICIES, UNLIMITED, limits_for, manual_limits_for
 from hft.errors import UsageError
 from hft.units import E8, NS_PER_MS
 
@@ -71,3 +73,41 @@ def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
 def test_an_override_that_is_none_is_refused(overrides: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         limits_for("demo", EQUITY, overrides)
+
+
+MANUAL = msgspec.structs.asdict(ManualConfig(enabled=True))
+
+
+def test_by_hand_there_is_nothing_unless_it_is_switched_on() -> None:
+    limits = limits_for("demo", 100_000 * E8)
+    assert manual_limits_for(limits, msgspec.structs.asdict(ManualConfig())) is None
+
+
+def test_by_hand_the_limits_are_shares_of_the_policy() -> None:
+    limits = limits_for("mm_conservative", 100_000 * E8)
+    manual = manual_limits_for(limits, MANUAL)
+    assert manual is not None
+    assert manual.order_notional_max_e8 == limits.order_notional_max_e8 // 4 == 500 * E8
+    assert manual.position_notional_max_e8 == limits.position_notional_max_e8 // 2
+    assert manual.gross_notional_max_e8 == limits.gross_notional_max_e8
+    assert (manual.messages_per_s_max, manual.messages_per_minute_max) == (2, 60)
+    assert manual.price_collar_bps == limits.price_collar_bps
+    assert limits.is_post_only
+    assert not manual.is_post_only
+
+
+def test_by_hand_no_setting_is_wider_than_the_policy() -> None:
+    limits = limits_for("observe", 100_000 * E8)
+    wide = MANUAL | {
+        "order_qty_max": "5",
+        "order_notional_max": "1000000",
+        "position_notional_max": "1000000",
+        "price_collar_bps": 500,
+        "messages_per_s_max": 100,
+    }
+    manual = manual_limits_for(limits, wide)
+    assert manual is not None
+    assert manual.order_qty_max_e8 == 5 * E8
+    assert manual.order_notional_max_e8 == manual.position_notional_max_e8 == 0
+    assert manual.price_collar_bps == limits.price_collar_bps
+    assert manual.messages_per_s_max == limits.messages_per_s_max == 0

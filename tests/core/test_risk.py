@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,7 +13,7 @@ from hft.core.exposure import OPEN_ORDERS_MAX
 from hft.core.generated.views import Decision, Execution, Intent, MarkPrice, TopOfBook
 from hft.core.generated.views import Order as OrderRow
 from hft.core.instruments import InstrumentRules
-from hft.core.order_id import make_order_id
+from hft.core.order_id import SOURCE_MANUAL, make_order_id
 from hft.core.orders import Order
 from hft.core.policies import UNLIMITED, Limits
 from hft.core.risk import RiskBook
@@ -999,3 +1000,52 @@ def test_a_market_order_counts_at_the_worst_price_it_may_meet(
 ) -> None:
     asked = intent(1, side, 0, qty, order_type=OrderType.MARKET, is_post_only=0)
     assert make_book().judge(asked, NOW, ACTIVE) is reason
+
+
+# -- by hand --------------------------------------------------------------------------------------
+
+
+def by_hand(seq: int, **fields: Any) -> Intent:
+    view = intent(strategy_id=SOURCE_MANUAL, is_post_only=0, **fields)
+    view.order_id = make_order_id(SOURCE_MANUAL, 1_000, seq)
+    return view
+
+
+def test_amends_by_hand_are_for_orders_by_hand() -> None:
+    book = make_book()
+    book.set_manual_limits(changed(open_orders_max=9))
+    assert book.judge(intent(seq=1, price=999), NOW, ACTIVE) is Reason.NONE
+    assert book.judge_manual(by_hand(1, price=998), NOW, ACTIVE) is Reason.NONE
+    amend_of_hers = intent(seq=1, price=997, action=Action.AMEND)
+    assert book.judge_manual(amend_of_hers, NOW, ACTIVE) is Reason.MALFORMED
+    assert book.judge(by_hand(1, price=997, action=Action.AMEND), NOW, ACTIVE) is Reason.MALFORMED
+    own = by_hand(1, price=997, action=Action.AMEND)
+    assert book.judge_manual(own, NOW, ACTIVE) is Reason.NONE
+
+
+def test_any_order_may_be_cancelled_by_hand_even_when_it_is_switched_off() -> None:
+    book = make_book()
+    assert book.manual_limits is None
+    book.judge(intent(seq=1), NOW, ACTIVE)
+    assert book.judge_manual(by_hand(1), NOW, ACTIVE) is Reason.MANUAL_NOT_ALLOWED
+    for action in (Action.CANCEL, Action.CANCEL_ALL):
+        assert book.judge_manual(intent(seq=1, action=action), NOW, HALTED) is Reason.NONE
+
+
+def test_after_a_judgement_by_hand_strategies_have_their_limits_again() -> None:
+    book = make_book()
+    book.set_manual_limits(changed(order_notional_max_e8=1_500 * E8, messages_per_s_max=1))
+    assert book.judge_manual(by_hand(1, qty=1.9), NOW, ACTIVE) is Reason.ORDER_NOTIONAL_MAX
+    assert book.judge(intent(seq=1, qty=1.9), NOW, ACTIVE) is Reason.NONE
+    assert book.judge_manual(by_hand(2, price=998), NOW, ACTIVE) is Reason.NONE
+    assert book.judge_manual(by_hand(3, price=997), NOW, ACTIVE) is Reason.MESSAGE_RATE
+    assert book.judge(intent(seq=2, price=996), NOW, ACTIVE) is Reason.NONE
+
+
+def test_messages_by_hand_count_for_the_policy_and_never_wait_for_strategies() -> None:
+    book = make_book(changed(messages_per_s_max=2))
+    book.set_manual_limits(changed(messages_per_s_max=2, open_orders_max=9))
+    assert book.judge(intent(seq=1, price=999), NOW, ACTIVE) is Reason.NONE
+    assert book.judge_manual(by_hand(1, price=998), NOW, ACTIVE) is Reason.NONE
+    assert book.judge(intent(seq=2, price=997), NOW, ACTIVE) is Reason.MESSAGE_RATE
+    assert book.judge_manual(by_hand(2, price=996), NOW, ACTIVE) is Reason.NONE

@@ -88,7 +88,8 @@ class House:
 
     def context(self, role: str) -> Context:
         """A life of a role: adopts its page, as the process would."""
-        context = Context(self.plan, role, self.plan.process_of(role))
+        alone = ProcessPlan(name=role, roles=(role,), bell=-1)
+        context = Context(self.plan, role, self.plan.process_of(role) if role in ROLES else alone)
         context.adopt(time.monotonic_ns())
         self._contexts.append(context)
         return context

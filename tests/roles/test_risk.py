@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+import msgspec
 import pytest
 
 from hft import counters, graph
@@ -18,7 +19,7 @@ from hft.core.generated.views import (
     TopOfBook,
 )
 from hft.core.generated.views import Order as OrderRow
-from hft.core.order_id import foreign_order_id, make_order_id
+from hft.core.order_id import SOURCE_MANUAL, foreign_order_id, make_order_id
 from hft.core.permit import permit_grants, permit_state
 from hft.counters import RoleState
 from hft.records import (
@@ -36,7 +37,7 @@ from hft.records import (
     TradingState,
 )
 from hft.roles.risk import Risk
-from hft.units import E8, NS_PER_MS
+from hft.units import E8, NS_PER_MS, NS_PER_S
 from ipc import Command
 
 BTC = 1
@@ -53,6 +54,9 @@ class Desk:
         self.execution = house.context("execution")
         self._intents, buffer = self.strategy.ring_writer("intents.strategy")
         self.intent = Intent(buffer)
+        self.control = house.context("control")
+        self._by_hand, hand_buffer = self.control.ring_writer("intents.manual")
+        self.hand_intent = Intent(hand_buffer)
         feed = house.context("feed")
         self._instruments, instrument_buffer = feed.cell_writer("instruments")
         self.instrument = Instrument(instrument_buffer)
@@ -97,8 +101,26 @@ class Desk:
         intent.side, intent.action = int(side), int(Action.PLACE)
         intent.order_type, intent.tif = int(OrderType.LIMIT), int(Tif.GTC)
         intent.is_post_only = 1
-        intent.decide_ns = intent.origin_ns = time.monotonic_ns()
+        intent.origin_ns = time.monotonic_ns()
+        intent.decide_ns = intent.origin_ns + NS_PER_S  # young for as long as the test runs
         assert self._intents.offer()
+        return order_id
+
+    def ask_by_hand(
+        self, *, price_e8: int = 999 * E8 // 10, qty_e8: int = E8, source: int = SOURCE_MANUAL,
+        action: Action = Action.PLACE,
+    ) -> int:  # fmt: skip
+        self._order_seq += 1
+        order_id = make_order_id(source, self.control.epoch, self._order_seq)
+        intent = self.hand_intent
+        intent.clear()
+        intent.kind, intent.mode, intent.instrument_id = int(Kind.INTENT), int(Mode.LIVE), BTC
+        intent.order_id, intent.strategy_id = order_id, source
+        intent.price_e8, intent.qty_e8 = price_e8, qty_e8
+        intent.side, intent.action = int(Side.BUY), int(action)
+        intent.order_type, intent.tif = int(OrderType.LIMIT), int(Tif.GTC)
+        intent.decide_ns = time.monotonic_ns() + NS_PER_S
+        assert self._by_hand.offer()
         return order_id
 
     def report_fill(self, order_id: int, qty_e8: int, trade_id: int) -> None:
@@ -265,6 +287,119 @@ def test_batch_of_a_dead_predecessor_is_committed_or_done_again(house, desk, is_
     successor, _ = start(house, is_armed=False)
     successor.do_work(time.monotonic_ns())
     assert [one for one, _ in desk.decisions()] == [order_id]
+
+
+# -- by hand --------------------------------------------------------------------------------------
+
+
+def allow_manual(house, **changes: object) -> None:
+    """Risk that starts from now on takes orders by hand."""
+    config = house.plan.config
+    manual = msgspec.structs.replace(config.risk.manual, enabled=True, **changes)
+    risk = msgspec.structs.replace(config.risk, manual=manual)
+    config = msgspec.structs.replace(config, risk=risk)
+    house.plan = msgspec.structs.replace(house.plan, config=config)
+
+
+def test_by_hand_nothing_passes_unless_it_is_switched_on_but_cancels(house, desk):
+    risk, _ = start(house)
+    placed = desk.ask_by_hand()
+    cancelled = desk.ask_by_hand(action=Action.CANCEL)
+    risk.do_work(time.monotonic_ns())
+    assert desk.decisions() == [(placed, Reason.MANUAL_NOT_ALLOWED), (cancelled, Reason.NONE)]
+
+
+def test_order_by_hand_is_judged_first_and_its_decision_names_its_ring(house, desk):
+    allow_manual(house)
+    risk, _ = start(house)
+    by_strategy = desk.ask()
+    by_hand = desk.ask_by_hand(price_e8=998 * E8 // 10)
+    risk.do_work(time.monotonic_ns())
+    assert desk._decisions.next()
+    decision = desk._decision
+    assert (decision.order_id, decision.reason) == (by_hand, Reason.NONE)
+    assert (decision.cause_ring, decision.cause_seq) == (graph.RingId.MANUAL, 1)
+    assert decision.strategy_id == SOURCE_MANUAL
+    assert desk._decisions.next()
+    assert (decision.order_id, decision.cause_ring) == (by_strategy, graph.RingId.INTENTS)
+    assert risk._book.worst_long_e8(BTC) == 2 * E8, "hands and strategies add up"
+
+
+def test_source_and_ring_have_to_agree(house, desk):
+    allow_manual(house)
+    risk, _ = start(house)
+    as_a_strategy = desk.ask_by_hand(source=1)
+    by_hand = make_order_id(SOURCE_MANUAL, desk.strategy.epoch, 9)
+    desk.ask()
+    desk.intent.order_id, desk.intent.strategy_id = by_hand, SOURCE_MANUAL
+    assert desk._intents.offer()
+    risk.do_work(time.monotonic_ns())
+    found = dict(desk.decisions())
+    assert found[as_a_strategy] is Reason.MALFORMED
+    assert found[by_hand] is Reason.MALFORMED
+
+
+def test_limits_by_hand_are_lower_than_the_policy_and_leave_strategies_theirs(house, desk):
+    allow_manual(house)
+    risk, _ = start(house)
+    policy, manual = risk._book.limits, risk._book.manual_limits
+    assert manual.order_notional_max_e8 == policy.order_notional_max_e8 // 4
+    assert manual.messages_per_s_max == 2
+    too_much_e8 = manual.order_notional_max_e8 // 100 + E8
+    by_hand = desk.ask_by_hand(qty_e8=too_much_e8)
+    by_strategy = desk.ask(qty_e8=too_much_e8)
+    risk.do_work(time.monotonic_ns())
+    assert desk.decisions() == [(by_hand, Reason.ORDER_NOTIONAL_MAX), (by_strategy, Reason.NONE)]
+
+
+def test_by_hand_there_is_a_message_rate_of_its_own(house, desk):
+    allow_manual(house)
+    risk, _ = start(house)
+    asked = [desk.ask_by_hand(price_e8=tenths * E8 // 10) for tenths in (999, 998)]
+    risk._book.set_limits(msgspec.structs.replace(risk._book.limits, open_orders_max=9))
+    risk._book.set_manual_limits(
+        msgspec.structs.replace(risk._book.manual_limits, open_orders_max=9)
+    )
+    risk.do_work(time.monotonic_ns())
+    third = desk.ask_by_hand(price_e8=1001 * E8 // 10)
+    cancel = desk.ask_by_hand(action=Action.CANCEL)
+    by_strategy = desk.ask()
+    risk.do_work(time.monotonic_ns())
+    assert desk.decisions() == [
+        (asked[0], Reason.NONE), (asked[1], Reason.NONE), (third, Reason.MESSAGE_RATE),
+        (cancel, Reason.NONE), (by_strategy, Reason.NONE),
+    ]  # fmt: skip
+
+
+def test_by_hand_one_may_take_where_the_policy_only_rests(house, desk):
+    allow_manual(house)
+    risk, _ = start(house)
+    assert risk._book.limits.is_post_only
+    by_hand = desk.ask_by_hand(price_e8=1001 * E8 // 10)
+    risk.do_work(time.monotonic_ns())
+    assert desk.decisions() == [(by_hand, Reason.NONE)]
+
+
+@pytest.mark.parametrize("dies_in", ["intents.strategy", "intents.manual"])
+@pytest.mark.parametrize("is_visible", [True, False])
+def test_death_between_note_and_commit_loses_and_doubles_nothing(house, desk, dies_in, is_visible):
+    allow_manual(house)
+    risk, context = start(house)
+    asked = {desk.ask(), desk.ask_by_hand(price_e8=998 * E8 // 10)}
+    intake = risk._by_hand if dies_in == "intents.manual" else risk._by_strategies
+    assert intake.intents.next()
+    now_ns = time.monotonic_ns()
+    reason = risk._verdict(intake.intent, now_ns, dies_in == "intents.manual")
+    risk._fill_decision(intake.intent, reason, now_ns, intake.ring)
+    context.page.begin(intake.slot, intake.intent.seq, risk._decisions.next_seq)
+    if is_visible:
+        risk._decisions.offer()
+    house.end(context)  # died before the cursor was stored
+
+    successor, _ = start(house, is_armed=False)
+    successor.do_work(time.monotonic_ns())
+    answered = [order_id for order_id, _ in desk.decisions()]
+    assert sorted(answered) == sorted(asked)
 
 
 def test_full_ring_pauses_intake_and_loses_nothing(house, desk):

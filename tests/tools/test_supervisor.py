@@ -12,8 +12,9 @@ import ipc
 from hft.config import Config, Plan, ProcessPlan, RateLimits, SupervisorConfig, SystemConfig
 from hft.counters import BANNED_UNTIL_MS, WAITS, RoleState
 from hft.graph import page_name
+from tools.system.notes import load_notes
 from tools.system.planner import write_plan
-from tools.system.supervisor import GivenUpError, Supervisor, cool_down, load_notes, warm_up
+from tools.system.supervisor import GivenUpError, Supervisor, cool_down, warm_up
 
 FAKE = '''
 import os, signal, sys, time

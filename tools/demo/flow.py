@@ -16,6 +16,7 @@ import pinning
 from hft import config_file, counters
 from hft.config import (
     Config,
+    ManualConfig,
     RiskConfig,
     StrategyConfig,
     SystemConfig,
@@ -29,11 +30,11 @@ from tools.demo.screen import Screen
 from tools.demo.venue import DemoVenue, running_venue
 from tools.metrics.helper import Helper
 from tools.system.assembly import System, assembled
+from tools.system.notes import load_notes
 from tools.system.places import Places, make_run_dir, remove_run_dir, run_root
 from tools.system.planner import plan_processes
 from tools.system.status import process_statuses
 from tools.system.stopping import StopRequest
-from tools.system.supervisor import load_notes
 from tools.system.up import describe
 from tools.venue.config import AccountConfig
 from tools.venue.config import VenueConfig as SimulatorConfig
@@ -217,7 +218,7 @@ def _settings(options: Options, name: str, home: Path, venue: DemoVenue) -> Conf
             key_file=str(key_file),
             depth_stream="0ms",
         ),
-        risk=RiskConfig(policy="demo"),
+        risk=RiskConfig(policy="demo", manual=ManualConfig(enabled=True)),
         strategies=(_maker(symbols),),
     )
     text = config_file.to_toml(config)

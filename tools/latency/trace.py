@@ -25,7 +25,7 @@ from hft.units import format_e8
 from hft.venues.binance_usdm.order_text import client_order_id, parse_client_order_id
 from tools.latency.drawing import duration
 
-FOLLOWED: Final = ("intents.strategy", "decisions", "journal", "executions")
+FOLLOWED: Final = ("intents.strategy", "intents.manual", "decisions", "journal", "executions")
 _VIEWS: Final[dict[int, Any]] = {
     spec.kind: getattr(views, spec.class_name) for spec in records.RING_RECORDS
 }
@@ -101,7 +101,7 @@ def trace(plan: Plan, order_id: int) -> Trace:
             f"no ring of {plan.name!r} holds a record of {client_order_id(order_id)}.",
             remedy="The rings keep the last few thousand; `hft journal show --order` reaches back.",
         )
-    intents = [row for name, row in found if name == "intents.strategy"]
+    intents = [row for name, row in found if name.startswith("intents.")]
     origin_ns, missing, steps = 0, [], []
     if intents:
         first = intents[0]

@@ -28,7 +28,7 @@ from tools.metrics import names
 from tools.metrics.books import book_families
 from tools.metrics.buckets import coarsen
 from tools.metrics.watched import View, Watched
-from tools.system.supervisor import load_notes
+from tools.system.notes import load_notes
 
 UP: Final = "hft_up"
 
@@ -57,7 +57,7 @@ def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 
 
 def _families(view: View) -> Iterator[Metric]:
-    now_ns, wall_ns = time.monotonic_ns(), time.time_ns()
+    now_ns = time.monotonic_ns()
     yield from _system_families(view, now_ns)
     yield from _role_families(view, now_ns)
     yield from _counter_families(view)

@@ -51,7 +51,7 @@ class Attached:
     def _attach(self) -> None:
         self.pages = {}
         for role in graph.ROLES:
-            page = ipc.RolePage.attach(self.plan.name, graph.page_name(role))
+            page = ipc.RolePage.attach(self.plan.name, graph.page_name(role), resident=False)
             self._segments.append(page.segment)
             self.pages[role] = page
         self.halt = ipc.HaltLatch(self._segment(HALT_SPEC), self.run_dir)
@@ -79,7 +79,7 @@ class Attached:
         self.instrument = Instrument(buffer)
 
     def _segment(self, spec: ipc.SegmentSpec) -> ipc.Segment:
-        segment = ipc.Segment.attach(self.plan.name, spec)
+        segment = ipc.Segment.attach(self.plan.name, spec, resident=False)
         self._segments.append(segment)
         return segment
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -42,6 +43,8 @@ class Driver:
 
     def run(self) -> None:
         """Until the person leaves, or the terminal or the patience of the host ends."""
+        gc.collect()
+        gc.freeze()  # what is loaded now stays: no need to go through it again and again
         with _signals(self._on_signal), contextlib.suppress(EOFError, KeyboardInterrupt, OSError):
             while not (self._state.is_over or self._is_stopping):
                 begun_ns = time.monotonic_ns()
@@ -108,12 +111,16 @@ class Driver:
 
 
 def carry_out(run_dir: Path, effect: Effect) -> tuple[str, bool]:
-    """Halt, reduce or arm as the command line does; what to tell, and whether it went wrong."""
+    """Do as the command line does; what to tell, and whether it went wrong."""
     from tools.system import commands  # only who acts pays for its start
 
-    act: Any = {"halt": commands.halt, "reduce": commands.reduce, "arm": commands.arm}[effect.name]
+    act: Any = {"halt": commands.halt, "reduce": commands.reduce, "arm": commands.arm}
     try:
-        return str(act(run_dir, effect.reason)), False
+        if effect.deal is not None:
+            from tools.monitor.acting import trade
+
+            return trade(run_dir, effect.deal), False
+        return str(act[effect.name](run_dir, effect.reason)), False
     except (HftError, IpcError) as error:
         return f"{error.message} {error.remedy}".strip(), True
     except OSError as error:

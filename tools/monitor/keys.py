@@ -31,6 +31,7 @@ class Action(Enum):
     PREVIOUS_SYMBOL = auto()
     COMMAND = auto()
     HALT = auto()
+    CANCEL_ROW = auto()
     MOUSE = auto()
     HELP = auto()
     BACK = auto()
@@ -76,6 +77,8 @@ KEYS: Final = (
     Key(("[",), Action.PREVIOUS_SYMBOL, "Look", "order book of the previous symbol"),
     Key(("H",), Action.HALT, "Act", "halt: no new orders, all open ones cancelled; asks once",
         needs_trade=True),
+    Key(("x",), Action.CANCEL_ROW, "Act", "cancel the order of the row, on the orders panel; asks",
+        "cancel", needs_trade=True),
     Key(("m",), Action.MOUSE, "Look", "mouse on or off: click a panel, wheel for rows"),
     Key(("Esc",), Action.BACK, "Look", "close what is open: prompt, help, filter, zoom"),
 )  # fmt: skip
@@ -96,6 +99,10 @@ class Command(NamedTuple):
 COMMANDS: Final = (
     Command("sym", "SYMBOL", "order book of that symbol"),
     Command("theme", "NAME", f"colours: {', '.join(THEMES)}"),
+    Command("buy", "SYMBOL QTY [PRICE]", "buy, without a price at the market; asks", True),
+    Command("sell", "SYMBOL QTY [PRICE]", "sell, without a price at the market; asks", True),
+    Command("cancel", "ID|SYMBOL|all", "cancel one order of ours, or many; asks", True),
+    Command("flatten", "SYMBOL", "close the position at what the market gives; asks", True),
     Command("halt", "[REASON]", "no new orders, all open ones cancelled; never asks", True),
     Command("reduce", "REASON", "only orders that shrink a position; asks", True),
     Command("arm", "REASON", "take a halt back and trade; asks", True),

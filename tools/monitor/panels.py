@@ -329,6 +329,9 @@ def body(state: State, panel: Panel, columns: int, lines: int) -> list[Line]:
     state.column_counts[panel] = len(content.columns)
     if has_focus:
         state.row_symbols[panel] = _symbols(select(content.columns, rows, view))
+    if panel is Panel.ORDERS and state.may_trade:
+        shown = select(content.columns, rows, view)
+        state.row_orders = tuple(order.order_id for order in shown)
     return table(
         content.columns,
         rows,

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Final, NamedTuple
-
-import msgspec
-import psutil
 
 from hft import counters, graph
 from hft.counters import RoleState
 from hft.units import NS_PER_S
 from tools.monitor.attached import Attached
 from tools.monitor.model import RingReader, Role
+from tools.system.notes import Notes, ProcessNote, load_notes
 
-NOTES_FILE: Final = "supervisor.json"
 BEAT_NS_MAX: Final = NS_PER_S
 """An older beat is worth a word."""
 BAD_WORDS: Final = ("hangs", "ended", "given up", "cannot", "does not end")
 """What the supervisor says when something went wrong."""
-
-
-class _ProcessNote(msgspec.Struct, frozen=True):
-    """What the monitor needs of a process's note."""
-
-    name: str
-    pid: int
-    restarts: int
-
-
-class _EventNote(msgspec.Struct, frozen=True):
-    wall_ns: int
-    text: str
-
-
-class _Notes(msgspec.Struct, frozen=True):
-    """What the monitor needs of the supervisor's notes, without the supervisor's own imports."""
-
-    processes: tuple[_ProcessNote, ...] = ()
-    events: tuple[_EventNote, ...] = ()
+TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+MB_PER_PAGE: Final = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 class Event(NamedTuple):
@@ -51,8 +32,16 @@ class Event(NamedTuple):
 class _Usage(NamedTuple):
     """What a process costs."""
 
-    cpu_percent: float
-    memory_mb: float
+    cpu_percent: float = 0.0
+    memory_mb: float = 0.0
+
+
+class _Clock(NamedTuple):
+    """Processor time of a process at some instant."""
+
+    pid: int
+    ticks: int
+    now_ns: int
 
 
 class Processes:
@@ -61,7 +50,8 @@ class Processes:
     def __init__(self, attached: Attached) -> None:
         self._attached = attached
         self._plan = attached.plan
-        self._known: dict[int, psutil.Process] = {}
+        self._notes: Notes | None = None
+        self._clocks: dict[str, _Clock] = {}
         self._usage: dict[str, _Usage] = {}
         self._restarts: dict[str, int] = {}
         self._work: dict[str, int] = {}
@@ -72,15 +62,7 @@ class Processes:
 
     def look(self, now_ns: int) -> None:
         """Once a second: notes, processor time, memory, work."""
-        notes = self._notes()
-        self._restarts = {note.name: note.restarts for note in notes.processes}
-        self._usage = {note.name: self._measure(note.pid) for note in notes.processes}
-        living = {note.pid for note in notes.processes}
-        self._known = {pid: process for pid, process in self._known.items() if pid in living}
-        self.events = tuple(
-            Event(event.wall_ns, event.text, any(word in event.text for word in BAD_WORDS))
-            for event in notes.events
-        )
+        self._read_notes(now_ns)
         span_s = (now_ns - self._work_ns) / NS_PER_S
         for role, page in self._attached.pages.items():
             work = page.counter(counters.WORK.id)
@@ -88,29 +70,47 @@ class Processes:
             self._work[role] = work
         self._work_ns = now_ns
 
-    def _notes(self) -> _Notes:
-        try:
-            raw = (self._attached.run_dir / NOTES_FILE).read_bytes()
-            return msgspec.json.decode(raw, type=_Notes)
-        except (OSError, msgspec.DecodeError):
-            return _Notes()
+    def _read_notes(self, now_ns: int) -> None:
+        notes = self._load_notes()
+        if notes != self._notes:
+            self._notes = notes
+            self.events = tuple(
+                Event(event.wall_ns, event.text, any(word in event.text for word in BAD_WORDS))
+                for event in (notes.events if notes else ())
+            )
+        processes = notes.processes if notes else ()
+        self._restarts = {note.name: note.restarts for note in processes}
+        self._usage = {note.name: self._measure(note, now_ns) for note in processes}
 
-    def _measure(self, pid: int) -> _Usage:
-        if not pid:
-            return _Usage(0.0, 0.0)
+    def _load_notes(self) -> Notes | None:
         try:
-            process = self._known.get(pid) or psutil.Process(pid)
-            self._known[pid] = process
-            return _Usage(process.cpu_percent(), process.memory_info().rss / 2**20)
-        except psutil.Error:
-            return _Usage(0.0, 0.0)
+            return load_notes(self._attached.run_dir)
+        except OSError:
+            return None
+
+    def _measure(self, note: ProcessNote, now_ns: int) -> _Usage:
+        """What the kernel says of a process; its processor time since the last look."""
+        try:
+            fields = Path(f"/proc/{note.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return _Usage()
+        ticks, started, pages = int(fields[11]) + int(fields[12]), int(fields[19]), int(fields[21])
+        if started != note.pid_started:
+            return _Usage()  # it has ended, and another has its number
+        before = self._clocks.get(note.name)
+        self._clocks[note.name] = _Clock(note.pid, ticks, now_ns)
+        percent = 0.0
+        if before is not None and before.pid == note.pid:
+            span_s = (now_ns - before.now_ns) / NS_PER_S
+            percent = 100 * (ticks - before.ticks) / TICKS_PER_S / span_s
+        return _Usage(percent, pages * MB_PER_PAGE)
 
     def roles(self, now_ns: int) -> tuple[Role, ...]:
         """Every role as its page shows it."""
         found = []
         for name, page in self._attached.pages.items():
             process = self._plan.process_of(name)
-            usage = self._usage.get(process.name, _Usage(0.0, 0.0))
+            usage = self._usage.get(process.name, _Usage())
             state = RoleState(page.state)
             beat_ns = max(0, now_ns - page.beat_ns) if page.beat_ns else -1
             is_beating = 0 <= beat_ns < BEAT_NS_MAX

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Final
 
 from hft import graph
-from hft.core.order_id import is_foreign, source_of
+from hft.core.order_id import SOURCE_MANUAL, is_foreign, source_of
 from hft.counters import LAST_FRAME_NS, PERMIT_STATE, TICK_TO_TRADE_NS, RoleState
 from hft.graph import ROLE_IDS
 from hft.records import (
@@ -222,6 +222,8 @@ class Reading:
     def _owner(self, order_id: int) -> str:
         if is_foreign(order_id):
             return "not ours"
+        if source_of(order_id) == SOURCE_MANUAL:
+            return "by hand"
         strategy = self._strategies.get(source_of(order_id))
         return strategy.name if strategy else "earlier"
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import atexit
 import os
+import select
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
 from tools.monitor.style import PLAIN, Line, Theme, line_width, to_ascii
+from tools.monitor.text import width
 
 NO_COLOR: Final = "NO_COLOR"
 QUERY_TIMEOUT: Final = "BLESSED_QUERY_TIMEOUT_SECONDS"
 ESCAPE_S: Final = 0.05
 """An Escape that nothing follows for so long is the key."""
+BRIDGED_MAX: Final = 8
+"""Columns that are drawn again rather than jumped over: a jump and a colour cost as much."""
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 """Synchronized output: the terminal shows the frame when it is whole; others ignore it."""
 _MOUSE_ON, _MOUSE_OFF = "\x1b[?1000h\x1b[?1006h", "\x1b[?1006l\x1b[?1000l"
@@ -54,7 +58,10 @@ class Display:
         self._lines: list[Line] = []
         self._theme = PLAIN
         self._descriptor = sys.stdout.fileno()
+        self._keyboard = sys.stdin.fileno()
         self._has_mouse = False
+        self._has_keys = False
+        """Whether more keys may have come together with the last one."""
         self.bytes_written = 0
         self.frames = 0
 
@@ -104,10 +111,10 @@ class Display:
             parts.append(str(self._terminal.clear))
             self._lines, self._theme = [[]] * len(lines), theme
         for row, (before, line) in enumerate(zip(self._lines, lines, strict=True)):
-            if line != before:
-                first, last = _difference(before, line)
-                column = line_width(line[:first])
-                parts += (str(self._terminal.move_xy(column, row)), theme.paint(line[first:last]))
+            if line is not before and line != before:
+                for column, first, last in _changes(before, line):
+                    # As blessed's move_xy on all terminals that know our colours, but at once.
+                    parts += (f"\x1b[{row + 1};{column + 1}H", theme.paint(line[first:last]))
         self._lines = list(lines)
         self.frames += 1
         if parts:
@@ -128,8 +135,12 @@ class Display:
         Raises:
             EOFError: the terminal is gone.
         """
-        stroke = self._terminal.inkey(timeout=timeout_s, esc_delay=ESCAPE_S)
+        # Mostly nothing comes: the kernel says so for a fraction of what blessed takes.
+        if not self._has_keys and not select.select([self._keyboard], [], [], timeout_s)[0]:
+            return ""
+        stroke = self._terminal.inkey(timeout=0, esc_delay=ESCAPE_S)
         text = str(stroke)
+        self._has_keys = bool(text)
         if not text:
             return ""
         if text in _CONTROLS:
@@ -139,6 +150,32 @@ class Display:
         if stroke.is_sequence:
             return _NAMES.get(stroke.name or "", "")
         return text if len(text) == 1 and text.isprintable() else ""
+
+
+def _changes(before: Line, line: Line) -> list[tuple[int, int, int]]:
+    """Runs of pieces that differ: column, first and end; short equal pieces are drawn with them."""
+    if len(before) != len(line):
+        return _one_change(before, line)
+    found: list[tuple[int, int, int]] = []
+    column = run_end = 0
+    for number, (old, new) in enumerate(zip(before, line, strict=True)):
+        columns = width(new.text)
+        if old != new:
+            if width(old.text) != columns:  # what follows has moved
+                return _one_change(before, line)
+            if found and column - run_end <= BRIDGED_MAX:
+                found[-1] = (*found[-1][:2], number + 1)
+            else:
+                found.append((column, number, number + 1))
+            run_end = column + columns
+        column += columns
+    return found
+
+
+def _one_change(before: Line, line: Line) -> list[tuple[int, int, int]]:
+    """From the first piece that differs to the last one."""
+    first, last = _difference(before, line)
+    return [(line_width(line[:first]), first, last)]
 
 
 def _difference(before: Line, line: Line) -> tuple[int, int]:

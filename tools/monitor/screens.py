@@ -56,7 +56,7 @@ def render(state: State, width: int, height: int, theme: Theme | None = None) ->
 
 def compose(state: State, width: int, height: int) -> list[Line]:
     """The same, before colours are put on."""
-    header = fill(first_line(state.snapshot, width), width)
+    header = fill(first_line(state.snapshot, width, may_trade=state.may_trade), width)
     if width < WIDTH_MIN or height < HEIGHT_MIN:
         return _too_small(header, width, height)
     if state.is_help:
@@ -65,6 +65,8 @@ def compose(state: State, width: int, height: int) -> list[Line]:
         inside = _boxes(state, width, height - 2)
     if state.snapshot.lost is not None and not state.is_help:
         inside = [restyle(line, Style.DIM) for line in inside]  # what was true when it was lost
+    if state.confirm is not None and state.confirm.details:
+        inside = _over(inside, _confirm_box(state.confirm.details), width)
     return [header, *inside, fill(_footer(state, width), width)]
 
 
@@ -80,10 +82,11 @@ def _too_small(header: Line, width: int, height: int) -> list[Line]:
 # -- first line ----------------------------------------------------------------------------------
 
 
-def first_line(snapshot: Snapshot, width: int) -> Line:
+def first_line(snapshot: Snapshot, width: int, *, may_trade: bool = False) -> Line:
     """What it is, how it is, since when: as much as the width allows, the important first."""
     badge = Span(f" {snapshot.mode.upper()} ", _BADGES.get(snapshot.mode, Style.LIVE))
-    left = [badge, Span(" "), Span(cut(clean(snapshot.name), 20), Style.BOLD), Span("  ")]
+    armed = [Span(" TRADE ", Style.LIVE)] if may_trade else []
+    left = [badge, *armed, Span(" "), Span(cut(clean(snapshot.name), 20), Style.BOLD), Span("  ")]
     if snapshot.lost is not None:
         left.append(Span(f"LOST {clock(snapshot.lost.since_wall_ns)}", Style.BAD))
         left.append(Span(f" {clean(snapshot.lost.why)}; waiting for its return"))
@@ -175,7 +178,7 @@ def _hints(shown: Screen, may_trade: bool, width: int) -> tuple[Span, ...]:
         left.append(Span(f" {screen.name.lower()} ", style))
     right = Span(" may trade", Style.WARN) if may_trade else Span(" read-only", Style.DIM)
     for key in KEYS:
-        if not key.hint:
+        if not key.hint or (key.needs_trade and not may_trade):
             continue
         name = key.shown or key.keys[0]
         part = [Span("  "), Span(name, Style.KEY), Span(f" {key.hint}", Style.DIM)]
@@ -305,6 +308,55 @@ def _edge(before: str, line: Line, after: str) -> Line:
     return [Span(before, Style.FRAME), *line, Span(after, Style.FRAME)]
 
 
+# -- the question --------------------------------------------------------------------------------
+
+
+def _confirm_box(details: Sequence[str]) -> list[Line]:
+    """What to know before one says yes, in a frame."""
+    rows: list[Line] = [[Span(clean(details[0]), Style.BOLD)]]
+    rows += [[Span(clean(text))] for text in details[1:]]
+    answers = [Span("y", Style.KEY), Span(" yes    "), Span("any other key", Style.KEY),
+               Span(" no")]  # fmt: skip
+    rows += [[], answers]
+    columns = min(max(line_width(row) for row in rows), WIDTH_MIN - 8)
+    top = [Span("┌─ ", Style.FOCUS), Span("Sure?", Style.FOCUS),
+           Span(" " + "─" * (columns - 6) + "┐", Style.FOCUS)]  # fmt: skip
+    inside = [_framed(fill(row, columns)) for row in rows]
+    return [top, *inside, [Span("└" + "─" * (columns + 2) + "┘", Style.FOCUS)]]
+
+
+def _framed(row: Line) -> Line:
+    return [Span("│ ", Style.FOCUS), *row, Span(" │", Style.FOCUS)]
+
+
+def _over(lines: Sequence[Line], box: Sequence[Line], width: int) -> list[Line]:
+    """The box in the middle of the lines."""
+    columns = line_width(box[0])
+    left, top = (width - columns) // 2, max(0, (len(lines) - len(box)) // 2)
+    found = list(lines)
+    for number, row in enumerate(box, start=top):
+        under = found[number]
+        found[number] = [*fill(under, left), *row, *_from(under, left + columns)]
+    return found
+
+
+def _from(line: Line, column: int) -> Line:
+    """What of a line stands from that column on."""
+    found: Line = []
+    at = 0
+    for text, style in line:
+        kept = ""
+        for character in text:
+            start, at = at, at + width_of(character)
+            if start >= column:
+                kept += character
+            elif at > column:  # half of a wide character is covered
+                kept += " " * (at - column)
+        if kept:
+            found.append(Span(kept, style))
+    return found
+
+
 # -- help ----------------------------------------------------------------------------------------
 
 
@@ -323,7 +375,8 @@ def help_lines(*, may_trade: bool) -> list[Line]:
             text = f":{command.name} {command.argument}".strip()
             found.append([Span(f"  {fit(text, 16)}", Style.KEY), Span(command.help)])
     if not may_trade:
-        found += [[], [Span("Started with --trade, it can also halt, reduce and arm.", Style.DIM)]]
+        found += [[], [Span("Started with --trade, it can also trade, halt, reduce and arm.",
+                            Style.DIM)]]  # fmt: skip
     return found
 
 

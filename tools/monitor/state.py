@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Final, NamedTuple
 
+from hft.errors import UsageError
+from tools.monitor.deal import DEALS, Deal, parse_deal, question
 from tools.monitor.keys import BY_KEY, BY_NAME, COMMANDS, Action, Command
 from tools.monitor.model import Snapshot
 from tools.monitor.style import THEMES
@@ -66,10 +68,12 @@ class Prompt(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """Something to be done to the system: halt, reduce, arm."""
+    """Something to be done to the system: halt, reduce, arm, or a deal."""
 
     name: str
     reason: str
+    deal: Deal | None = None
+    """An order by hand, or the end of one."""
 
 
 class Confirm(NamedTuple):
@@ -77,6 +81,8 @@ class Confirm(NamedTuple):
 
     question: str
     effect: Effect
+    details: tuple[str, ...] = ()
+    """What to know before one says yes; it stands in a box."""
 
 
 class Notice(NamedTuple):
@@ -107,6 +113,8 @@ class State:
     prompt: Prompt | None = None
     confirm: Confirm | None = None
     notice: Notice | None = None
+    row_orders: tuple[int, ...] = ()
+    """Ids of the orders on the orders panel, as it is ordered and filtered on the screen."""
     column_counts: dict[Panel, int] = field(default_factory=dict)
     """Columns of each table, as the screen last had them: what there is to sort by."""
     row_symbols: dict[Panel, tuple[str, ...]] = field(default_factory=dict)
@@ -135,6 +143,8 @@ def press(state: State, key: str) -> Effect | None:
     match binding.action:
         case Action.HALT:
             _ask_halt(state)
+        case Action.CANCEL_ROW:
+            _ask_cancel_row(state)
         case Action.PANEL:
             _focus(state, Panel(int(key)))
         case Action.FILTER | Action.COMMAND:
@@ -306,7 +316,7 @@ def completions(state: State, text: str) -> tuple[str, ...]:
     if not space:
         return tuple(command.name for command in _allowed(state) if command.name.startswith(name))
     options: tuple[str, ...] = ()
-    if name == "sym":
+    if name == "sym" or name in DEALS:
         options = tuple(instrument.symbol for instrument in state.snapshot.instruments)
     elif name == "theme":
         options = tuple(THEMES)
@@ -343,6 +353,9 @@ def _run(state: State, text: str) -> Effect | None:
         return None
     if command.argument and not command.argument.startswith("[") and not argument:
         state.tell(f"write :{command.name} {command.argument}", is_bad=True)
+        return None
+    if command.name in DEALS:
+        _ask_deal(state, command.name, argument)
         return None
     if command.needs_trade:
         return _change_trading(state, command.name, argument)
@@ -381,8 +394,9 @@ def _refused(state: State, name: str) -> bool:
     """Whether the person may only look, or there is nothing to act upon; says so."""
     system = state.snapshot.name
     if not state.may_trade:
-        rest = "" if name == "halt" else ' --reason "…"'
-        state.tell(f"read-only. Run `hft {name} --name {system}{rest}`, or start with --trade",
+        rest = "" if name in ("halt", *DEALS) else ' --reason "…"'
+        command = f"hft {'order ' if name in DEALS else ''}{name} --name {system}{rest}"
+        state.tell(f"read-only. Run `{command}`, or start with --trade",
                    is_bad=True)  # fmt: skip
         return True
     if state.snapshot.lost is not None:
@@ -399,6 +413,29 @@ def _change_trading(state: State, name: str, reason: str) -> Effect | None:
         return Effect("halt", reason or "by hand, in the monitor")
     state.confirm = Confirm(_question(state, name), Effect(name, reason))
     return None
+
+
+def _ask_deal(state: State, name: str, argument: str) -> None:
+    """Orders by hand always ask: what is typed in haste is read before it is sent."""
+    if _refused(state, name):
+        return
+    try:
+        deal = parse_deal(name, argument, state.snapshot)
+        first, *rest = question(deal, state.snapshot)
+    except UsageError as error:
+        state.tell(error.message, is_bad=True)
+        return
+    state.is_help = False
+    state.confirm = Confirm(f"{first}?", Effect(name, "", deal), (first, *rest))
+
+
+def _ask_cancel_row(state: State) -> None:
+    if state.focus is not Panel.ORDERS:
+        state.tell("x cancels the order of the row on the orders panel: 2", is_bad=True)
+    elif state.view.cursor >= len(state.row_orders):
+        state.tell("no order is open", is_bad=True)
+    else:
+        _ask_deal(state, "cancel", str(state.row_orders[state.view.cursor]))
 
 
 def _ask_halt(state: State) -> None:

@@ -62,6 +62,7 @@ def fit(text: str, columns: int, align: str = "<") -> str:
     return " " * missing + text if align == ">" else text + " " * missing
 
 
+@lru_cache(maxsize=2_048)
 def decimal(value_e8: int, places: int, *, signed: bool = False) -> str:
     """An integer in 1e-8, rounded half up to ``places``, thousands apart."""
     unit = 10 ** (8 - places)

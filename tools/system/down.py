@@ -14,6 +14,7 @@ from hft.errors import CheckFailedError, UnreachableError, UsageError
 from hft.graph import ROLES
 from hft.roles.context import load_plan
 from tools.system import preflight
+from tools.system.notes import ProcessNote, load_notes
 from tools.system.places import (
     SUPERVISOR,
     find_running,
@@ -22,7 +23,7 @@ from tools.system.places import (
     supervisor_pid,
 )
 from tools.system.segments import attach_page, remove_all
-from tools.system.supervisor import STOP_ORDER, ProcessNote, load_notes
+from tools.system.supervisor import STOP_ORDER
 
 STOP_S_MAX: Final = 60.0
 """The supervisor stops three groups of processes, each with a deadline of its own."""

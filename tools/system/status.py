@@ -19,10 +19,10 @@ from hft.records import TradingState
 from hft.roles.context import load_plan
 from hft.units import NS_PER_MS, NS_PER_S
 from tools.system import endpoint
+from tools.system.notes import Notes, load_notes
 from tools.system.places import supervisor_pid
 from tools.system.ring_files import RingFiles
 from tools.system.segments import attach_halt, attach_page
-from tools.system.supervisor import Notes, load_notes
 from tools.system.waiting import pause
 from tools.terminal import paint
 

@@ -30,9 +30,9 @@ from hft.counters import BANNED_UNTIL_MS, WAITS, RoleState
 from hft.errors import EXIT_UNREACHABLE, EXIT_USAGE, HftError
 from hft.graph import ROLES
 from hft.units import NS_PER_MS, NS_PER_S
+from tools.system.notes import NOTES_FILE, EventNote, Notes, ProcessNote, load_notes
 from tools.system.places import SUPERVISOR
 
-NOTES_FILE: Final = "supervisor.json"
 EVENTS_KEPT_MAX: Final = 20
 WATCH_MS: Final = 20
 """Pause between two looks at the heartbeats; deaths wake the supervisor at once."""
@@ -79,44 +79,6 @@ class GivenUpError(HftError):
     def __init__(self, message: str, *, remedy: str, exit_code: int) -> None:
         super().__init__(message, remedy=remedy)
         self.exit_code = exit_code
-
-
-class ProcessNote(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor notes of one process, for others to read."""
-
-    name: str
-    roles: tuple[str, ...]
-    pid: int
-    """0: not running."""
-    pid_started: int
-    """Start time of the process, clock ticks since boot: with the pid it names it for ever."""
-    restarts: int
-
-
-class EventNote(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened."""
-
-    wall_ns: int
-    text: str
-
-
-class Notes(msgspec.Struct, frozen=True, kw_only=True):
-    """Contents of ``supervisor.json``."""
-
-    pid: int
-    started_wall_ns: int
-    processes: tuple[ProcessNote, ...]
-    helpers: tuple[ProcessNote, ...] = ()
-    """Processes beside the plan, such as the demo's venue: ended with the system."""
-    events: tuple[EventNote, ...] = ()
-
-
-def load_notes(run_dir: Path) -> Notes | None:
-    """The supervisor's notes; None when there are none."""
-    try:
-        return msgspec.json.decode((run_dir / NOTES_FILE).read_bytes(), type=Notes)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
 
 
 @dataclass(slots=True)
@@ -332,7 +294,7 @@ class Supervisor:
         if not child.is_wait_told and now_ns - child.waits_since_ns > WAIT_TOLD_NS:
             child.is_wait_told = True
             until_ms = max(self._pages[role].gauge(BANNED_UNTIL_MS.id) for role in self._pages)
-            ban_s = (until_ms * NS_PER_MS - time.time_ns()) / NS_PER_S
+            ban_s = (until_ms * NS_PER_MS - now_ns) / NS_PER_S
             why = f"the venue has banned this address for {ban_s:.0f} s more" if ban_s > 0 else ""
             why = why or "it cannot do its work now, and a new start would not help"
             verb = "waits" if len(waiting) == 1 else "wait"
@@ -499,4 +461,12 @@ def _how_it_ended(exit_code: int | None) -> str:
     return f"ended with exit code {exit_code}"
 
 
-__all__ = ["SUPERVISOR", "GivenUpError", "Notes", "Supervisor", "load_notes", "warm_up"]
+__all__ = [
+    "SUPERVISOR",
+    "GivenUpError",
+    "Notes",
+    "ProcessNote",
+    "Supervisor",
+    "load_notes",
+    "warm_up",
+]

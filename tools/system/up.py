@@ -47,9 +47,7 @@ def run(config: Config, say: Say) -> int:
     return EXIT_OK
 
 
-def _watch(
-    system: System, helper: Helper, begun_ns: int, stop: StopRequest, say: Say
-) -> None:
+def _watch(system: System, helper: Helper, begun_ns: int, stop: StopRequest, say: Say) -> None:
     """Start and look after the processes until a signal.
 
     Raises:

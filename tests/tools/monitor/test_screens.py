@@ -17,7 +17,7 @@ from types import ModuleType
 import pytest
 
 from tools.monitor.keys import COMMANDS, KEYS, markdown, written
-from tools.monitor.screens import compose, hit, regions, render
+from tools.monitor.screens import _confirm_box, _over, compose, hit, regions, render
 from tools.monitor.state import Panel, State, press
 from tools.monitor.style import (
     DARK,
@@ -25,6 +25,7 @@ from tools.monitor.style import (
     MONO,
     PLAIN,
     SIXTEEN,
+    Span,
     Style,
     Theme,
     line_width,
@@ -104,6 +105,24 @@ def test_the_question_before_arming() -> None:
     for key in [*":arm it is safe", "Enter"]:
         press(state, key)
     check(draw(state, 80, 24), "confirm")
+
+
+def test_the_ticket_before_an_order_by_hand() -> None:
+    state = State(worlds.healthy(), may_trade=True)
+    for key in [*":buy BTCUSDT 0.004 63930", "Enter"]:
+        press(state, key)
+    check(draw(state, 80, 24), "ticket")
+    assert {line_width(line) for line in compose(state, 80, 24)} == {80}
+    for key in ["n", "2", "j", "x"]:
+        press(state, key)
+        draw(state, 100, 30)
+    check(draw(state, 100, 30), "ticket-cancel")
+
+
+def test_the_box_keeps_every_column_over_wide_characters() -> None:
+    wide = [[Span("币" * 40)]] * 9
+    for line in _over(wide, _confirm_box(("what", "where")), 80):
+        assert line_width(line) == 80
 
 
 def test_a_small_terminal_still_shows_the_first_line() -> None:

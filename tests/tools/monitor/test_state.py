@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tools.monitor.deal import Deal
 from tools.monitor.keys import BY_KEY, KEYS
 from tools.monitor.screens import compose
 from tools.monitor.state import Effect, Panel, Screen, State, completions, press
@@ -162,6 +163,89 @@ def test_the_rest_asks_and_only_y_is_yes(keys: list[str], effect: Effect) -> Non
         press(one, key)
     assert press(one, "y") == effect
     assert press(one, "y") is None
+
+
+BUY = [*":buy btcusdt 0.004 63930", "Enter"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "deal", "says"),
+    [
+        (BUY, Deal("buy", "BTCUSDT", 400_000, 6_393_000_000_000),
+         ("BUY 0.004 BTCUSDT at 63,930.0", "notional 255.72", "1.6 bps below the mid")),
+        ([*":sell ETHUSDT 1.5", "Enter"], Deal("sell", "ETHUSDT", 150_000_000),
+         ("SELL 1.5 ETHUSDT at the market", "notional 5,126.72", "mark 3,417.81")),
+        ([*":cancel all", "Enter"], Deal("cancel"),
+         ("Cancel 3 orders in every symbol", "a strategy that runs may place new ones")),
+        ([*":cancel BTCUSDT", "Enter"], Deal("cancel", "BTCUSDT"), ("Cancel 2 orders in BTCUSDT",)),
+        ([*":cancel h0100000000000001", "Enter"], Deal("cancel", order_id=(1 << 56) | 1),
+         ("Cancel buy 0.004 BTCUSDT at 63,939.9", "placed by maker")),
+        ([*":flatten ETHUSDT", "Enter"], Deal("flatten", "ETHUSDT"),
+         ("BUY 0.15 ETHUSDT: close the position", "notional 512.67")),
+        (["2", "x"], Deal("cancel", order_id=(1 << 56) | 1), ("placed by maker",)),
+    ],
+)  # fmt: skip
+def test_orders_by_hand_ask_and_only_y_is_yes(
+    keys: list[str], deal: Deal, says: tuple[str, ...]
+) -> None:
+    def asked() -> State:
+        one = state(may_trade=True)
+        for key in keys:
+            assert press(one, key) is None
+            show(one)
+        assert one.confirm is not None
+        return one
+
+    one = asked()
+    assert "PAPER default" in show(one)
+    for words in says:
+        assert words in show(one)
+    for answer in ("Enter", "n", "Esc", "Y", " ", "x", "\x1b[2;12R", "Mouse-1-1"):
+        one = asked()
+        assert press(one, answer) is None
+        assert one.confirm is None
+        assert "not done" in show(one)
+    one = asked()
+    assert press(one, "y") == Effect(deal.what, "", deal)
+    assert press(one, "y") is None
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (":buy BTCUSDT", "write :buy SYMBOL QTY [PRICE]"),
+        (":buy BTCUSDT 1 2 3", "write :buy SYMBOL QTY [PRICE]"),
+        (":buy BTCUSDT much", "is not a decimal number"),
+        (":buy BTCUSDT -1", "-1 is no quantity"),
+        (":sell NOTHING 1", "NOTHING is not traded here"),
+        (":cancel 17", "no order 17 is open"),
+        (":cancel some of them", "write :cancel ID, SYMBOL or all"),
+        (":flatten 币安USDT", "there is no position in 币安USDT"),
+        (":cancel 币安USDT", "no order of ours is open in 币安USDT"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_told_and_nothing_is_asked(command: str, says: str) -> None:
+    one = state(may_trade=True)
+    assert type_in(one, command) is None
+    assert one.confirm is None
+    assert says in show(one)
+
+
+def test_an_order_that_is_not_ours_is_left_to_its_owner() -> None:
+    one = state(may_trade=True)
+    foreign = next(o for o in one.snapshot.orders if o.owner == "not ours")
+    assert type_in(one, f":cancel {foreign.order_id:#x}") is None
+    assert "that order is not ours" in show(one)
+
+
+@pytest.mark.parametrize("keys", [BUY, [*":flatten ETHUSDT", "Enter"], ["2", "x"]])
+def test_without_trade_no_order_is_asked_for(keys: list[str]) -> None:
+    one = state()
+    for key in keys:
+        assert press(one, key) is None
+        show(one)
+    assert one.confirm is None
+    assert "hft order" in show(one)
 
 
 def test_a_reason_has_to_be_written() -> None:

@@ -246,6 +246,29 @@ def test_halting_needs_trade_and_halts(start: Callable[..., Terminal], stage: An
     terminal.until("HALTED fire")
 
 
+def test_an_order_by_hand_shows_its_ticket_and_enter_is_no(
+    start: Callable[..., Terminal],
+) -> None:
+    terminal = start("--trade")
+    terminal.until("may trade")
+    assert " TRADE " in terminal.text
+    terminal.send(b":buy BTCUSDT 0.004 63990\r")
+    text = terminal.until("Sure?")
+    assert "BUY 0.004 BTCUSDT at 63,990" in text
+    assert "notional 255.96" in text
+    assert "below the mid" in text
+    terminal.send(b"\r")
+    terminal.until("buy: not done")
+    terminal.send(b":buy BTCUSDT 0.004 63990\r")
+    terminal.until("Sure?")
+    terminal.send(b"y")
+    terminal.until("a paper system: by hand there is nothing to trade")
+    terminal.send(b"2x")
+    terminal.until("placed by maker")
+    terminal.send(b"q")
+    terminal.until("cancel: not done")
+
+
 def test_a_terminal_that_cannot_be_drawn_on_is_told(start: Callable[..., Terminal]) -> None:
     terminal = start(TERM="dumb")
     assert terminal.end() == 2
