@@ -145,6 +145,7 @@ cdef class Exposure:
             raise MemoryError
         self.orders = OrderTable()
         self.trades = TradeMemory()
+        self.trades.reserve()
 
     def __init__(self, instruments):
         """``instruments``: ids that may be traded; others are only watched."""

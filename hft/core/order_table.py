@@ -29,6 +29,7 @@ class OrderTable:
         self._closed: dict[int, Order] = {}
         self._foreign_rows = 0
         self.trades = TradeMemory()
+        self.trades.reserve()
 
     def add(self, order: Order) -> int:
         """Give the order a row; returns its index, or -1: the table is full for such orders."""
