@@ -21,7 +21,7 @@ from tools.chaos.points import KILL, POINTS, Words, role_of
 from tools.chaos.recovery import times
 from tools.chaos.report import RoleTimes, too_slow
 from tools.chaos.schedule import ANYWHERE, RINGS, Schedule, Strike
-from tools.chaos.soak import FLAT, Growth, ProcessGrowth, SoakReport, troubles
+from tools.chaos.soak import FLAT, Growth, ProcessGrowth, SoakReport, _growth, troubles
 from tools.chaos.trials import TRIALS
 from tools.chaos.venue_faults import INCIDENT_EVERY_S, INCIDENTS, plan, seconds_of
 from tools.venue.fault_kinds import KINDS as FAULT_KINDS
@@ -206,6 +206,13 @@ def test_a_broken_variant_is_caught(chaos: Chaos, mutant: str, invariant: str) -
 
 
 @pytest.mark.timeout(WAIT_S)
+def test_a_leak_is_what_stays_and_not_a_connection_that_comes_and_goes() -> None:
+    busy = [10] * 30 + [15, 10, 15] * 10
+    assert _growth(busy, min).share == 0
+    leaky = [10 + second // 10 for second in range(60)]
+    assert _growth(leaky, min).late > _growth(leaky, min).early
+
+
 def test_a_soak_samples_every_process(chaos: Chaos) -> None:
     _, report = chaos(Options(only=("soak",), minutes=0.05))
     assert {one["invariant"] for one in report["findings"]} <= {FLAT}  # too short to be flat

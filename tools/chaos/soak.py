@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ FLAT: Final = "memory and descriptors stay flat"
 
 
 class Growth(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure of one process, medians of the second and of the last sixth of the time."""
+    """One figure of one process, of the second and of the last sixth of the time."""
 
     early: float
     late: float
@@ -37,8 +38,9 @@ class ProcessGrowth(msgspec.Struct, frozen=True, kw_only=True):
     """What a process holds."""
 
     memory_bytes: Growth
-    """Resident memory of its own: without the shared segments, whose size is fixed."""
+    """Medians of the resident memory of its own: shared segments have a fixed size."""
     descriptors: Growth
+    """The fewest: connections to the venue come and go with what there is to ask, a leak stays."""
 
 
 class SoakReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +80,7 @@ class Soak:
             processes={
                 name: ProcessGrowth(
                     memory_bytes=_growth(self._memory[name]),
-                    descriptors=_growth(self._descriptors[name]),
+                    descriptors=_growth(self._descriptors[name], min),
                 )
                 for name in self._memory
             },
@@ -100,12 +102,12 @@ def troubles(report: SoakReport) -> list[str]:
     return found
 
 
-def _growth(samples: list[int]) -> Growth:
+def _growth(samples: list[int], of: Callable[[list[int]], float] = statistics.median) -> Growth:
     part = max(1, len(samples) // PARTS)
     early, late = samples[part : 2 * part] or samples, samples[-part:]
     if not samples:
         return Growth(early=0, late=0)
-    return Growth(early=statistics.median(early), late=statistics.median(late))
+    return Growth(early=of(early), late=of(late))
 
 
 def _own_bytes(pid: int) -> int:

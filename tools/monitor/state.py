@@ -432,6 +432,8 @@ def _ask_deal(state: State, name: str, argument: str) -> None:
 def _ask_cancel_row(state: State) -> None:
     if state.focus is not Panel.ORDERS:
         state.tell("x cancels the order of the row on the orders panel: 2", is_bad=True)
+    elif _refused(state, "cancel"):
+        return
     elif state.view.cursor >= len(state.row_orders):
         state.tell("no order is open", is_bad=True)
     else:

@@ -18,6 +18,8 @@ from hdrh.log import HistogramLogReader
 
 from hft import counters
 from hft.errors import CheckFailedError, UsageError
+from hft.graph import RingId
+from hft.records import Action
 from hft.roles.context import load_plan
 from tools.latency import command, hdr, trace
 from tools.latency.hops import Hops
@@ -106,7 +108,11 @@ def test_dump_is_read_back_by_the_hdrhistogram_package(
 
 def test_order_is_traced_back_to_its_tick(run_dir: Path) -> None:
     plan = load_plan(run_dir)
-    order_id = list(trace._rows(plan, "intents.strategy"))[-1].order_id
+    *_, order_id = (
+        row.order_id
+        for row in trace._rows(plan, "intents.strategy")
+        if row.cause_ring == RingId.MARKET and row.action == Action.PLACE
+    )
     found = trace.trace(plan, order_id)
     rings = [step.ring for step in found.steps]
     assert "market" in rings
