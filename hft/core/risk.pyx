@@ -7,12 +7,12 @@ clock; times are monotonic ns and arguments.
 Comparisons of products, and of differences with a number from a record, are made in 128 bits: no
 intent, however absurd, passes by an overflow.
 """
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from hft.core.exposure cimport (
-    E8, ORDERS_MAX, SOURCE_MAX, SOURCE_SHIFT, InstrumentExposure, OpenOrder, capped, index_of,
-    int128, mid_e8, value_price_e8, worst_long_e8, worst_short_e8)
+    E8, ORDERS_MAX, SOURCE_MAX, SOURCE_SHIFT, InstrumentExposure, OpenOrder, capped,
+    clamped, index_of, int128, mid_e8, value_price_e8, worst_long_e8, worst_short_e8)
 from hft.core.generated.records cimport hft_decision, hft_intent
 from hft.core.generated.views cimport Decision, Intent
 from hft.core.throttle cimport WindowLimit
@@ -71,6 +71,18 @@ cdef enum:
     REFUSED_ORDER_ID_REUSED = 24
     REFUSED_ACCOUNT_STALE = 25
     REFUSED_ORDER_KIND_NOT_ALLOWED = 26
+    REFUSED_AGGRESSIVE_CROSS = 27
+    REFUSED_NET_NOTIONAL_MAX = 28
+    REFUSED_LEVERAGE_MAX = 29
+    REFUSED_OPEN_NOTIONAL_MAX = 30
+    REFUSED_UNRESOLVED_AGE = 31
+    REFUSED_STRATEGY_PAUSED = 32
+    REFUSED_SPREAD_HALT = 33
+    REFUSED_VOLATILITY_HALT = 34
+    REFUSED_LOSS_MAX = 35
+    REFUSED_CLOCK_OFFSET_MAX = 36
+    REFUSED_LOOP_LAG_MAX = 37
+    REFUSED_ROUND_TRIP_MAX = 38
 
 assert (ACTION_PLACE, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL) == (
     records.Action.PLACE, records.Action.AMEND, records.Action.CANCEL, records.Action.CANCEL_ALL)
@@ -111,14 +123,27 @@ cdef tuple REASONS = (
     records.Reason.ORDER_ID_REUSED,
     records.Reason.ACCOUNT_STALE,
     records.Reason.ORDER_KIND_NOT_ALLOWED,
+    records.Reason.AGGRESSIVE_CROSS,
+    records.Reason.NET_NOTIONAL_MAX,
+    records.Reason.LEVERAGE_MAX,
+    records.Reason.OPEN_NOTIONAL_MAX,
+    records.Reason.UNRESOLVED_AGE,
+    records.Reason.STRATEGY_PAUSED,
+    records.Reason.SPREAD_HALT,
+    records.Reason.VOLATILITY_HALT,
+    records.Reason.LOSS_MAX,
+    records.Reason.CLOCK_OFFSET_MAX,
+    records.Reason.LOOP_LAG_MAX,
+    records.Reason.ROUND_TRIP_MAX,
 )
 """What was judged, by its number: the enum above, as Python knows it."""
 
 assert all(reason == number for number, reason in enumerate(REASONS))
-assert REASONS[REFUSED_ORDER_KIND_NOT_ALLOWED] is records.Reason.ORDER_KIND_NOT_ALLOWED
+assert REASONS[REFUSED_ROUND_TRIP_MAX] is records.Reason.ROUND_TRIP_MAX
 
 
 cdef int64_t SECOND_NS = NS_PER_S
+cdef int64_t UNLIMITED = INT64_MAX
 cdef int64_t GOOD_TILL_S_MIN = 601
 """The venue wants more than 600 s (Binance USD-M API, goodTillDate); one is for the way there."""
 
@@ -151,6 +176,15 @@ cdef inline int64_t worst_price_e8(
     return capped(max(price_e8, <int128> instrument.ask_e8))
 
 
+cdef inline bint beyond_other_side(
+    const InstrumentExposure *instrument, int side, int128 price_e8, int64_t cross_bps,
+) noexcept nogil:
+    """Would the order take more than ``cross_bps`` beyond the best price of the other side?"""
+    if side > 0:
+        return (price_e8 - instrument.ask_e8) * BPS > <int128> instrument.ask_e8 * cross_bps
+    return (instrument.bid_e8 - price_e8) * BPS > <int128> instrument.bid_e8 * cross_bps
+
+
 cdef class RiskBook(Exposure):
     """An exposure that judges what would add to it.
 
@@ -163,6 +197,7 @@ cdef class RiskBook(Exposure):
         """``instruments``: ids that may be traded; others are only watched."""
         super().__init__(instruments)
         self.messages_1s = WindowLimit(0, NS_PER_S)
+        self.messages_10s = WindowLimit(0, 10 * NS_PER_S)
         self.messages_1m = WindowLimit(0, 60 * NS_PER_S)
         self.set_limits(limits)
 
@@ -170,6 +205,7 @@ cdef class RiskBook(Exposure):
         """Judge by other limits from now on. A message limit that changes begins to count anew."""
         cdef LimitValues *bounds = &self.bounds
         cdef int64_t messages_1s_max = limit_value(limits.messages_per_s_max)
+        cdef int64_t messages_10s_max = limit_value(limits.messages_per_10s_max)
         cdef int64_t messages_1m_max = limit_value(limits.messages_per_minute_max)
         self.policy_limits = limits
         self.policy_version = limits.version
@@ -186,13 +222,22 @@ cdef class RiskBook(Exposure):
         bounds.account_age_ns_max = limit_value(limits.account_age_ns_max)
         bounds.intent_age_ns_max = limit_value(limits.intent_age_ns_max)
         bounds.duplicate_window_ns = limit_value(limits.duplicate_window_ns)
+        bounds.cross_bps_max = limit_value(limits.cross_bps_max)
+        bounds.net_notional_max_e8 = limit_value(limits.net_notional_max_e8)
+        bounds.leverage_max_e8 = limit_value(limits.leverage_max_e8)
+        bounds.open_notional_max_e8 = limit_value(limits.open_notional_max_e8)
+        bounds.unresolved_age_ns_max = limit_value(limits.unresolved_age_ns_max)
+        bounds.spread_bps_max = limit_value(limits.spread_bps_max)
         bounds.is_post_only = limits.is_post_only
         bounds.is_limit_only = limits.is_limit_only
         bounds.is_reducing_only = limits.is_reducing_only
         if messages_1s_max != self.messages_1s.limit:
             self.messages_1s = WindowLimit(messages_1s_max, NS_PER_S)
+        if messages_10s_max != self.messages_10s.limit:
+            self.messages_10s = WindowLimit(messages_10s_max, 10 * NS_PER_S)
         if messages_1m_max != self.messages_1m.limit:
             self.messages_1m = WindowLimit(messages_1m_max, 60 * NS_PER_S)
+        self.set_equity(self.equity_e8)
 
     @property
     def limits(self):
@@ -202,6 +247,47 @@ cdef class RiskBook(Exposure):
     def on_account(self, int64_t now_ns):
         """The account role is alive and its sums are known to be right at ``now_ns``."""
         self.account_ns = now_ns
+
+    def set_equity(self, int64_t equity_e8):
+        """Wallet and open profit: leverage is gross notional over this. 0: nobody knows yet."""
+        self.equity_e8 = max(<int64_t> 0, equity_e8)
+        if self.bounds.leverage_max_e8 == UNLIMITED:
+            self.leverage_gross_max_e8 = <int128> UNLIMITED * E8
+        else:
+            self.leverage_gross_max_e8 = (
+                <int128> self.bounds.leverage_max_e8 * self.equity_e8 // E8)
+
+    def halt_instrument(self, uint32_t instrument_id, int64_t until_ns):
+        """Approve nothing that grows this position before ``until_ns``."""
+        self.watch(instrument_id).halted_until_ns = until_ns
+
+    def refuse_growth(self, int reason):
+        """Refuse with this ``Reason`` whatever grows a position; NONE: no more."""
+        assert 0 <= reason <= REFUSED_ROUND_TRIP_MAX
+        self.growth_refusal = reason
+
+    @property
+    def growth_reason(self):
+        """Why nothing may grow; NONE: it may."""
+        return REASONS[self.growth_refusal]
+
+    def pause_strategy(self, int strategy_id, bint is_paused):
+        """Refuse whatever this strategy places or amends, or let it go on."""
+        assert 0 <= strategy_id <= SOURCE_MAX
+        self.strategies[strategy_id].is_paused = is_paused
+
+    def is_paused(self, int strategy_id):
+        """Whether a strategy is stopped here."""
+        return self.strategies[strategy_id].is_paused
+
+    def messages_of(self, int strategy_id):
+        """Approved places and cancels of a strategy since the start."""
+        return self.strategies[strategy_id].places, self.strategies[strategy_id].cancels
+
+    def message_uses(self, int64_t now_ns):
+        """Messages that count now, in one second, ten seconds and a minute."""
+        return (self.messages_1s.used(now_ns), self.messages_10s.used(now_ns),
+                self.messages_1m.used(now_ns))
 
     # -- judgement ------------------------------------------------------------------------------
 
@@ -271,6 +357,8 @@ cdef class RiskBook(Exposure):
             order.is_cancel_asked = True
         elif not 0 < order_id >> SOURCE_SHIFT <= SOURCE_MAX:
             return REFUSED_UNKNOWN_ORDER
+        if order_id >> SOURCE_SHIFT <= SOURCE_MAX:
+            self.strategies[order_id >> SOURCE_SHIFT].cancels += 1
         self.count_message(now_ns)
         return APPROVED
 
@@ -292,6 +380,8 @@ cdef class RiskBook(Exposure):
         if intent.order_id <= self.last_ids[source]:
             return REFUSED_ORDER_ID_REUSED
         self.last_ids[source] = intent.order_id
+        if self.strategies[source].is_paused:
+            return REFUSED_STRATEGY_PAUSED
         reason = self.judge_kind(intent, now_ns)
         if reason:
             return reason
@@ -324,6 +414,7 @@ cdef class RiskBook(Exposure):
             intent.order_id, instrument, terms.side, terms.price_e8, terms.qty_e8)
         instrument.last_order[index] = order
         instrument.last_place_ns[index] = now_ns
+        self.strategies[source].places += 1
         self.settle(order)
         return APPROVED
 
@@ -361,6 +452,8 @@ cdef class RiskBook(Exposure):
         cdef int reason
         if order == NULL or order.is_closed:
             return REFUSED_UNKNOWN_ORDER
+        if not order.is_adopted and self.strategies[order.order_id >> SOURCE_SHIFT].is_paused:
+            return REFUSED_STRATEGY_PAUSED
         instrument = order.instrument
         if intent.instrument_id != instrument.instrument_id or intent.side != order.side:
             return REFUSED_MALFORMED
@@ -457,6 +550,10 @@ cdef class RiskBook(Exposure):
             return REFUSED_PRICE_COLLAR
         if max(from_mid_e8, -from_mid_e8) * BPS > twice_mid_e8 * bounds.price_collar_bps:
             return REFUSED_PRICE_COLLAR
+        if bounds.cross_bps_max < BPS and beyond_other_side(
+            instrument, terms.side, price_e8, bounds.cross_bps_max
+        ):
+            return REFUSED_AGGRESSIVE_CROSS
         if not mark_e8:
             return APPROVED
         if max(from_mark_e8, -from_mark_e8) * BPS > mark_e8 * bounds.mark_collar_bps:
@@ -491,7 +588,7 @@ cdef class RiskBook(Exposure):
         # Seen from this side: a positive worst case is a position that grows this way.
         cdef int128 worst_e8 = worst_long_e8(instrument)
         cdef int128 other_e8 = -worst_short_e8(instrument)
-        cdef int128 price_e8, gross_e8
+        cdef int reason
         if side < 0:
             worst_e8, other_e8 = other_e8, worst_e8
         worst_e8 += more_e8
@@ -500,27 +597,66 @@ cdef class RiskBook(Exposure):
         # It may grow the position: the checks that a shrinking order need not pass.
         if bounds.is_reducing_only or trading_state != TRADING_ACTIVE:
             return REFUSED_REDUCING_ONLY
-        if self.unresolved_count >= bounds.unresolved_max:
-            return REFUSED_UNRESOLVED_MAX
+        reason = self.judge_growth(instrument, now_ns)
+        if reason:
+            return reason
         if not more_e8:
             return self.take_message(now_ns)
         if worst_e8 != capped(worst_e8):
             return REFUSED_POSITION_MAX  # no record could hold such a position
-        price_e8 = value_price_e8(instrument)
+        reason = self.judge_account(instrument, index_of(side), worst_e8, other_e8, more_e8)
+        return reason if reason else self.take_message(now_ns)
+
+    cdef int judge_growth(
+        self, const InstrumentExposure *instrument, int64_t now_ns,
+    ) noexcept nogil:
+        """Is this a moment at which any position may grow, and this one?"""
+        cdef const LimitValues *bounds = &self.bounds
+        cdef int128 spread_e8 = <int128> instrument.ask_e8 - instrument.bid_e8
+        if self.unresolved_count >= bounds.unresolved_max:
+            return REFUSED_UNRESOLVED_MAX
+        if self.unresolved_since_ns and self.unresolved_count and is_older(
+            self.unresolved_since_ns, bounds.unresolved_age_ns_max, now_ns
+        ):
+            return REFUSED_UNRESOLVED_AGE
+        if self.growth_refusal:
+            return self.growth_refusal
+        if now_ns < instrument.halted_until_ns:
+            return REFUSED_VOLATILITY_HALT
+        if spread_e8 * BPS > <int128> mid_e8(instrument) * bounds.spread_bps_max:
+            return REFUSED_SPREAD_HALT
+        return APPROVED
+
+    cdef int judge_account(
+        self, const InstrumentExposure *instrument, int index, int128 worst_e8, int128 other_e8,
+        int64_t more_e8,
+    ) noexcept nogil:
+        """Money: of this side's open orders, this position, and of the account."""
+        cdef const LimitValues *bounds = &self.bounds
+        cdef int128 price_e8 = value_price_e8(instrument)
+        cdef int128 open_e8 = capped(instrument.open_e8[index] + more_e8)
+        cdef int128 value_e8, gross_e8
+        if open_e8 * price_e8 > <int128> bounds.open_notional_max_e8 * E8:
+            return REFUSED_OPEN_NOTIONAL_MAX
         if worst_e8 * price_e8 > <int128> bounds.position_notional_max_e8 * E8:
             return REFUSED_POSITION_MAX
-        gross_e8 = max(worst_e8, <int128> capped(other_e8)) * price_e8 // E8
-        if (
-            gross_e8 > instrument.gross_e8
-            and self.gross_e8 - instrument.gross_e8 + gross_e8 > bounds.gross_notional_max_e8
-        ):
-            return REFUSED_GROSS_NOTIONAL_MAX
-        return self.take_message(now_ns)
+        value_e8 = worst_e8 * price_e8 // E8
+        if self.net_e8[index] - instrument.net_e8[index] + value_e8 > bounds.net_notional_max_e8:
+            return REFUSED_NET_NOTIONAL_MAX
+        gross_e8 = max(value_e8, clamped(other_e8) * price_e8 // E8)
+        if gross_e8 > instrument.gross_e8:
+            gross_e8 += self.gross_e8 - instrument.gross_e8
+            if gross_e8 > bounds.gross_notional_max_e8:
+                return REFUSED_GROSS_NOTIONAL_MAX
+            if gross_e8 > self.leverage_gross_max_e8:
+                return REFUSED_LEVERAGE_MAX
+        return APPROVED
 
     cdef int take_message(self, int64_t now_ns) noexcept:
         """The last check, as it counts: whatever passes here is approved."""
         if (
             self.messages_1s.take_if_room(now_ns, 1, self.messages_1s.limit)
+            and self.messages_10s.take_if_room(now_ns, 1, self.messages_10s.limit)
             and self.messages_1m.take_if_room(now_ns, 1, self.messages_1m.limit)
         ):
             return APPROVED
@@ -530,5 +666,7 @@ cdef class RiskBook(Exposure):
         """A cancel counts, but is never refused."""
         self.messages_1s.count(now_ns)
         self.messages_1s.push(now_ns, 1)
+        self.messages_10s.count(now_ns)
+        self.messages_10s.push(now_ns, 1)
         self.messages_1m.count(now_ns)
         self.messages_1m.push(now_ns, 1)

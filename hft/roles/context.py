@@ -156,6 +156,8 @@ class Context:
         bells = self._attach(BELLS_SPEC, writable=True)
         found: dict[int, Bell] = {}
         for role in roles:
+            if role in graph.OPTIONAL_ROLES and not self.plan.has_role(role):
+                continue
             process = self.plan.process_of(role)
             if process.bell != self.process.bell and process.bell not in found:
                 fifo = self.run_dir / f"{process.name}.fifo"

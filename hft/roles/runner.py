@@ -32,7 +32,7 @@ SPIN_NS_MAX: Final = 50_000
 STOP_NS_MAX: Final = 8_000_000_000
 COLLECT_NS: Final = 10_000_000_000
 """Hot processes collect garbage only when idle, this often."""
-STOP_ORDER: Final = ("strategy", "execution", "risk", "feed", "account", "recorder")
+STOP_ORDER: Final = ("strategy", "execution", "paper", "risk", "feed", "account", "recorder")
 """Who may stop first: alpha, then the orders, then those that the orders need, then their copy."""
 
 
