@@ -19,7 +19,9 @@ from hft.cli_options import of_system as _of_system
 from hft.cli_options import print_json as _print_json
 from hft.cli_options import running as _running
 from hft.cli_order import order
+from hft.cli_strategy import new_strategy, strategy
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, HftError
+from tools.risk.command import audit, risk
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended in the middle, as shells know it."""
@@ -45,6 +47,8 @@ def cli() -> None:
 @click.option("--topology", type=click.Choice(["compact", "dedicated"]), default="compact",
               show_default=True, help="Which roles share a process.")  # fmt: skip
 @click.option("--symbols", default=None, help=f"Comma-separated.  [default: {SYMBOLS}]")
+@click.option("--strategies", default="maker", show_default=True,
+              help="Of maker, momentum, scalper; instruments are dealt out.")  # fmt: skip
 @click.option("--seed", default=42, show_default=True, help="Of the synthetic market.")
 @click.option("--recording", "recordings", multiple=True, metavar="FILE",
               help="Play recorded streams instead; FILE... may follow.")  # fmt: skip
@@ -58,7 +62,11 @@ def cli() -> None:
 @click.option("--metrics-port", type=PORT, default=None,
               help="Serve metrics there; 0: any free one.  [default: none are served]")  # fmt: skip
 def demo(
-    recordings: tuple[str, ...], files: tuple[str, ...], symbols: str | None, **options: Any
+    recordings: tuple[str, ...],
+    files: tuple[str, ...],
+    symbols: str | None,
+    strategies: str,
+    **options: Any,
 ) -> int:
     """Everything at once: venue simulator, all roles, then what happened and how fast."""
     from tools.demo import Options, run
@@ -68,6 +76,7 @@ def demo(
     return run(
         Options(
             symbols=_split(symbols),
+            strategies=_split(strategies),
             recordings=recordings + files,
             **options,
         )
@@ -292,6 +301,10 @@ def verify_feed(files: tuple[str, ...], *, as_json: bool) -> int:
     return tool.run([Path(file) for file in files], as_json)
 
 
+cli.add_command(risk)
+cli.add_command(audit)
+
+
 @cli.group()
 def bench() -> None:
     """Measure."""
@@ -308,6 +321,16 @@ def bench_ipc(peers: str | None, **options: Any) -> int:
     from tools.bench.ipc import run
 
     return run(peers=_split(peers) or None, **options)
+
+
+@bench.command(name="strategy")
+@_as_json
+@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
+def bench_strategy(**options: Any) -> int:
+    """What the engine adds around a plug-in's callback."""
+    from tools.bench.strategy import run
+
+    return run(**options)
 
 
 @bench.command(name="risk")
@@ -483,6 +506,27 @@ def trace(order_id: str, name: str | None, run_dir: str | None, *, as_json: bool
 
 
 @cli.command()
+@click.argument("live", required=False)
+@click.argument("paper", required=False)
+@click.option("--window", "window_ms", type=click.IntRange(1, 600_000), default=1_000,
+              show_default=True, help="Fills farther apart are not the same, ms.")  # fmt: skip
+@click.option("--price", "price_bps", type=click.FloatRange(0), default=5.0, show_default=True,
+              help="Nor are those farther apart in price, bps.")  # fmt: skip
+@_of_system
+@_as_json
+def compare(
+    live: str | None, paper: str | None, name: str | None, run_dir: str | None, *,
+    window_ms: int, price_bps: float, as_json: bool,
+) -> int:  # fmt: skip
+    """Where paper fills differ from live ones: of strategy LIVE and PAPER, or of all alike."""
+    from tools.compare import command
+    from tools.compare.matching import Tolerance
+
+    tolerance = Tolerance(window_ms * 1_000_000, price_bps)
+    return command.run(_running(name, run_dir), live, paper, tolerance, as_json=as_json)
+
+
+@cli.command()
 @click.option("--config", help="Judge for these settings.  [default: ./hft.toml, or none]")
 @click.option("--noise", "noise_s", type=click.FloatRange(0.1, 3_600), metavar="SECONDS",
               help="Also measure how long each core is taken away from a loop.")  # fmt: skip
@@ -556,6 +600,8 @@ def _split(text: str | None) -> tuple[str, ...]:
 
 
 cli.add_command(order)
+cli.add_command(strategy)
+cli.add_command(new_strategy)
 
 
 def main() -> None:

@@ -96,18 +96,37 @@ class RiskLimits(_Section, frozen=True):
 
     order_qty_max: Decimal | None = None
     order_notional_max: Decimal | None = None
-    position_notional_max: Decimal | None = None
-    gross_notional_max: Decimal | None = None
     price_collar_bps: Positive | None = None
     mark_collar_bps: Positive | None = None
-    open_orders_max: Positive | None = None
-    messages_per_s_max: Positive | None = None
-    messages_per_minute_max: Positive | None = None
-    unresolved_max: Positive | None = None
-    feed_age_ms_max: Positive | None = None
-    account_age_ms_max: Positive | None = None
-    intent_age_ms_max: Positive | None = None
+    cross_bps_max: Annotated[int, Meta(ge=0)] | None = None
     duplicate_window_ms: Annotated[int, Meta(ge=0)] | None = None
+    intent_age_ms_max: Positive | None = None
+    cancels_per_place_max: Positive | None = None
+    executions_per_minute_max: Positive | None = None
+    rejects_per_10s_max: Positive | None = None
+    position_notional_max: Decimal | None = None
+    open_notional_max: Decimal | None = None
+    open_orders_max: Positive | None = None
+    spread_bps_max: Positive | None = None
+    move_1s_bps_max: Positive | None = None
+    move_1m_bps_max: Positive | None = None
+    feed_age_ms_max: Positive | None = None
+    mark_age_ms_max: Positive | None = None
+    gross_notional_max: Decimal | None = None
+    net_notional_max: Decimal | None = None
+    leverage_max: Decimal | None = None
+    unresolved_max: Positive | None = None
+    unresolved_age_ms_max: Positive | None = None
+    messages_per_s_max: Positive | None = None
+    messages_per_10s_max: Positive | None = None
+    messages_per_minute_max: Positive | None = None
+    loss_1m_max: Decimal | None = None
+    loss_session_max: Decimal | None = None
+    drawdown_max: Decimal | None = None
+    account_age_ms_max: Positive | None = None
+    clock_offset_ms_max: Positive | None = None
+    loop_lag_ms_max: Positive | None = None
+    round_trip_ms_max: Positive | None = None
 
 
 class ManualConfig(_Section, frozen=True):
@@ -130,6 +149,11 @@ class RiskConfig(_Section, frozen=True):
     """``[risk]``."""
 
     policy: str = "mm_conservative"
+    """One of the built-in ones, or the path of a policy file (``*.toml``)."""
+    policy_file: str = ""
+    """Where the policy file was; taken over when the settings are read, not written by hand."""
+    policy_limits: dict[str, str | int] = {}
+    """What it says, taken over likewise."""
     limits: RiskLimits = RiskLimits()
     manual: ManualConfig = ManualConfig()
     permit_ms: Annotated[int, Meta(ge=50, le=1_000)] = 250
@@ -168,6 +192,21 @@ class AccountConfig(_Section, frozen=True):
     """A difference younger than this may still be on its way and is looked at again."""
 
 
+class PaperConfig(_Section, frozen=True):
+    """``[paper]``: the role that fills orders of strategies in paper mode."""
+
+    start: Literal["auto", "always"] = "auto"
+    """auto: with a strategy in paper mode; always: so that one may be switched to it at any time.
+    """
+    latency_ms: Annotated[float, Meta(ge=0, le=10_000)] = 5.0
+    """From decision to acknowledgement, as long as execution has measured none."""
+    latency_orders_min: Positive = 50
+    """So many acknowledgements make a measurement."""
+    maker_fee_bps: Decimal = "2"
+    taker_fee_bps: Decimal = "5"
+    """Commission, 1e-4 of the notional. Defaults: Binance USD-M, ordinary account."""
+
+
 class RecorderConfig(_Section, frozen=True):
     """``[recorder]``."""
 
@@ -199,9 +238,15 @@ class StrategyConfig(_Section, frozen=True):
         ),
     ]
     plugin: str
-    """``module:Class`` or ``path/to/file.py:Class``."""
+    """``module:Class``, ``path/to/file.py:Class``, or an entry point of group hft.strategies."""
     symbols: tuple[str, ...]
     mode: Literal["live", "paper", "observe"] = "live"
+    priority: int = 0
+    """Where several want one instrument the greater goes first; equals in the file's order."""
+    intents_per_s_max: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    """A plug-in that asks for more, on one instrument, is paused."""
+    reload_on_change: bool = False
+    """Load the plug-in anew when its file changes."""
     parameters: dict[str, str | int | float | bool] = {}
 
 
@@ -242,6 +287,7 @@ class Config(_Section, frozen=True):
     risk: RiskConfig = RiskConfig()
     execution: ExecutionConfig = ExecutionConfig()
     account: AccountConfig = AccountConfig()
+    paper: PaperConfig = PaperConfig()
     recorder: RecorderConfig = RecorderConfig()
     metrics: MetricsConfig = MetricsConfig()
     preflight: PreflightConfig = PreflightConfig()
@@ -306,6 +352,15 @@ class Plan(_Section, frozen=True):
             if role in process.roles:
                 return process
         raise KeyError(role)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles of this system, in the order in which they start."""
+        return tuple(role for process in self.processes for role in process.roles)
+
+    def has_role(self, role: str) -> bool:
+        """Whether a process of this system hosts the role."""
+        return role in self.roles
 
     def instrument_id(self, symbol: str) -> int:
         """Number of a configured symbol (KeyError when it is not configured)."""

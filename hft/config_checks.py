@@ -21,6 +21,7 @@ KeyPath = tuple[str | int, ...]
 
 HOT_ROLES_DEDICATED: Final = 4
 """Roles that run on hot cores of their own in the dedicated topology."""
+_ENTRY_POINT: Final = re.compile(r"^[A-Za-z0-9_-]+$")
 _SYMBOL: Final = re.compile(r"^[A-Z0-9_]{2,40}$")
 
 
@@ -45,6 +46,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
     yield from _cpu_problems(config)
     yield from _venue_problems(config)
     yield from _limit_problems(config.risk.limits)
+    yield from _paper_problems(config)
     if config.risk.policy not in POLICIES:
         yield Problem(
             ("risk", "policy"),
@@ -89,7 +91,6 @@ def _strategy_problems(config: Config) -> Iterator[Problem]:
             "Split them over two systems with names of their own.",
         )
     names: set[str] = set()
-    owner: dict[str, str] = {}
     for index, strategy in enumerate(config.strategies):
         path: KeyPath = ("strategies", index)
         if strategy.name in names:
@@ -99,18 +100,19 @@ def _strategy_problems(config: Config) -> Iterator[Problem]:
         if not strategy.symbols:
             yield Problem((*path, "symbols"), "is empty", "Name the symbols it trades.")
         module, separator, attribute = strategy.plugin.rpartition(":")
-        if not (separator and module and attribute):
-            yield Problem((*path, "plugin"), f"is {shown(strategy.plugin)}: no class is named",
-                          "Write module:Class or path/to/file.py:Class.")  # fmt: skip
+        is_entry_point = _ENTRY_POINT.match(strategy.plugin)
+        if not (is_entry_point or (separator and module and attribute)):
+            yield Problem(
+                (*path, "plugin"),
+                f"is {shown(strategy.plugin)}: no class is named",
+                "Write module:Class, path/to/file.py:Class, or the name of an entry point.",
+            )
         for symbol in strategy.symbols:
             if symbol not in config.symbols:
                 nearest = get_close_matches(symbol, config.symbols, n=1)
                 hint = f" Did you mean {nearest[0]}?" if nearest else ""
                 yield Problem((*path, "symbols"), f"names {symbol}, which is not in symbols",
                               f"Add it to symbols at the top of the file.{hint}")  # fmt: skip
-            elif owner.setdefault(symbol, strategy.name) != strategy.name:
-                yield Problem((*path, "symbols"), f"names {symbol}, which {owner[symbol]} trades",
-                              "An instrument belongs to one strategy.")  # fmt: skip
 
 
 def _cpu_problems(config: Config) -> Iterator[Problem]:
@@ -143,6 +145,13 @@ def _venue_problems(config: Config) -> Iterator[Problem]:
     if venue.key_type == "ed25519" and not venue.private_key_file:
         yield Problem(("venue", "private_key_file"), 'is missing, and key_type is "ed25519"',
                       "Name the private key (PEM) that belongs to the API key.")  # fmt: skip
+
+
+def _paper_problems(config: Config) -> Iterator[Problem]:
+    modes = {config.system.mode, *(one.mode for one in config.strategies)}
+    if "paper" in modes and not config.feed.trades:
+        yield Problem(("feed", "trades"), "is false, and a strategy runs in paper mode: its fills"
+                      " come from the trades of the market", "Write trades = true.")  # fmt: skip
 
 
 def _limit_problems(limits: RiskLimits) -> Iterator[Problem]:

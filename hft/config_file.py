@@ -20,6 +20,7 @@ from msgspec import inspect
 
 from hft.config import Config
 from hft.config_checks import KeyPath, Problem, contradictions, shown
+from hft.core.policy_text import parse_policy
 from hft.credentials import PREFIX as CREDENTIAL
 from hft.errors import ConfigError, UsageError
 
@@ -88,7 +89,8 @@ def parse(
             table[key] = value
     config, problems = _convert(raw)
     if config is not None:
-        config = _resolve_paths(config, base)
+        config, more = _take_policy_file(_resolve_paths(config, base), base)
+        problems += more
         wrong = {problem.path for problem in problems}
         problems += [found for found in contradictions(config) if found.path not in wrong]
     if config is None or problems:
@@ -354,6 +356,25 @@ def _nearest(key: str, names: list[str]) -> str | None:
 
 
 # --- the settings as a whole ----------------------------------------------------------------------
+
+
+def _take_policy_file(config: Config, base: Path) -> tuple[Config, list[Problem]]:
+    """The settings with what their policy file says: from here on no role reads it again."""
+    if not config.risk.policy.endswith(".toml"):
+        return config, []
+    path = base / Path(config.risk.policy).expanduser()
+    where: KeyPath = ("risk", "policy")
+    try:
+        policy = parse_policy(path.read_text(encoding="utf-8"), path.name)
+    except ConfigError as error:
+        return config, [Problem(where, f"does not hold: {text}", "") for text in error.problems]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        return config, [Problem(where, f"cannot be read: {reason}", "Check the path.")]
+    risk = msgspec.structs.replace(
+        config.risk, policy=policy.base, policy_file=str(path), policy_limits=policy.limits
+    )
+    return msgspec.structs.replace(config, risk=risk), []
 
 
 def _resolve_paths(config: Config, base: Path) -> Config:

@@ -91,6 +91,18 @@ COPIED: Final = CounterSpec(70, "copied", "journal entries on disk")
 SYNCS: Final = CounterSpec(71, "syncs", "times the copy was made safe against power loss")
 GAPS_COPIED: Final = CounterSpec(72, "gaps_copied", "journal entries lost before they were copied")
 
+PAPER_ORDERS: Final = CounterSpec(220, "paper_orders", "orders of paper mode taken in")
+PAPER_FILLS: Final = CounterSpec(221, "paper_fills", "fills of paper mode")
+PAPER_LOST: Final = CounterSpec(222, "paper_lost", "paper orders cancelled after a death or lap")
+PAPER_FILLS_APPLIED: Final = CounterSpec(223, "paper_fills_applied", "fills in the paper positions")
+
+NEAR_LIMITS: Final = CounterSpec(240, "near_limits", "times a limit passed its soft threshold")
+TRIPS: Final = CounterSpec(241, "trips", "breakers that paused a strategy or stopped everything")
+LIMIT_CHANGES: Final = CounterSpec(242, "limit_changes", "changes of the limits at run time")
+CHANGES_REFUSED: Final = CounterSpec(
+    243, "changes_refused", "changes of the limits that were not taken"
+)
+
 COUNTERS: Final = tuple(v for v in list(globals().values()) if isinstance(v, CounterSpec))
 
 
@@ -125,6 +137,11 @@ PAUSED_UNTIL_MS: Final = GaugeSpec(
 DIFFERS: Final = GaugeSpec(17, "differs", "values that differ from the venue's for too long")
 WAITS: Final = GaugeSpec(18, "waits", "1: not ready because the venue lets nobody in, not hung")
 COPIED_SEQ: Final = GaugeSpec(19, "copied_seq", "last journal entry that is safe on disk")
+
+SOFT_LIMITS: Final = GaugeSpec(50, "soft_limits", "bit n: limit n is past its soft threshold")
+HARD_LIMITS: Final = GaugeSpec(51, "hard_limits", "bit n: limit n is exceeded")
+LIMITS_VERSION: Final = GaugeSpec(52, "limits_version", "version of the limits in force")
+PAUSED_STRATEGIES: Final = GaugeSpec(53, "paused_strategies", "strategies that a breaker stopped")
 
 GAUGES: Final = tuple(v for v in list(globals().values()) if isinstance(v, GaugeSpec))
 

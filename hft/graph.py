@@ -59,6 +59,8 @@ class RingId(IntEnum):
     ALERTS = 6
     JOURNAL = 7
     MANUAL = 8
+    EXECUTIONS_PAPER = 9
+    ACTS = 10
 
 
 class WhenFull(Enum):
@@ -96,8 +98,10 @@ class CellsSpec(NamedTuple):
 
 
 ROLES: Final = ("feed", "strategy", "risk", "execution", "account", "recorder")
-"""Roles in the order in which they start."""
-COLD_ROLES: Final = frozenset({"account", "recorder"})
+"""Roles that every system has, in the order in which they start."""
+OPTIONAL_ROLES: Final = ("paper",)
+"""Roles that only some systems have; the plan says so. Their segments are there all the same."""
+COLD_ROLES: Final = frozenset({"account", "paper", "recorder"})
 """Roles that no tick and no order waits for: they stay away from the hot cores."""
 ROLE_IDS: Final = {
     "supervisor": RoleId.SUPERVISOR,
@@ -106,6 +110,7 @@ ROLE_IDS: Final = {
     "risk": RoleId.RISK,
     "execution": RoleId.EXECUTION,
     "account": RoleId.ACCOUNT,
+    "paper": RoleId.PAPER,
     "recorder": RoleId.RECORDER,
     "control": RoleId.CONTROL,
 }
@@ -117,12 +122,19 @@ INSTRUMENTS_MAX: Final = 128
 ORDER_ROWS_MAX: Final = 1_024
 """Rows of the orders table: orders that are not terminal."""
 ASSETS_MAX: Final = 32
+LIMITS_MAX: Final = 64
+"""Cells with the use of each limit: an alert that is always the newest."""
 POSITION_MODES: Final = (Mode.LIVE, Mode.PAPER)
 
 
 def position_cell(mode: int, instrument_id: int) -> int:
     """Index, in ``positions``, of an instrument's position in one mode."""
     return (0 if mode == Mode.LIVE else 1) * INSTRUMENTS_MAX + instrument_id
+
+
+def balance_cell(mode: int, index: int) -> int:
+    """Index, in ``balances``, of the wallet in row ``index`` of one mode."""
+    return (0 if mode == Mode.LIVE else 1) * ASSETS_MAX + index
 
 
 _ORDER_RING: Final = 4_096
@@ -132,32 +144,37 @@ _MARKET: Final = tuple(spec for spec in RING_RECORDS if spec.name in
 
 RINGS: Final = (
     RingSpec("market", RingId.MARKET, _MARKET, 8_192, "feed", (),
-             ("strategy", "risk", "execution", "account"), _LAP),
+             ("strategy", "risk", "execution", "account"), _LAP, ("paper",)),
     RingSpec("depth", RingId.DEPTH, (DEPTH,), 8_192, "feed", (), ("strategy",), _LAP),
     RingSpec("intents.strategy", RingId.INTENTS, (INTENT,), _ORDER_RING, "strategy", ("risk",), (),
              _PAUSE),
     RingSpec("intents.manual", RingId.MANUAL, (INTENT,), 64, "control", ("risk",), (), _PAUSE),
     RingSpec("decisions", RingId.DECISIONS, (DECISION,), _ORDER_RING, "risk", ("execution",),
-             ("strategy",), _PAUSE),
+             ("strategy",), _PAUSE, ("paper",)),
     RingSpec("executions", RingId.EXECUTIONS, (EXECUTION,), _ORDER_RING, "execution",
              ("account", "risk"), ("strategy",), _PAUSE),
+    RingSpec("executions.paper", RingId.EXECUTIONS_PAPER, (EXECUTION,), _ORDER_RING, "paper", (),
+             ("account", "risk", "strategy"), _LAP),
     RingSpec("alerts", RingId.ALERTS, (ALERT,), 1_024, "account", (), (), _LAP),
+    RingSpec("acts", RingId.ACTS, (ALERT,), 1_024, "risk", (), (), _LAP, ("recorder",)),
     RingSpec("journal", RingId.JOURNAL, (JOURNAL,), 65_536, "execution", (), (), _LAP,
              ("recorder",)),
 )  # fmt: skip
 CELLS: Final = (
     CellsSpec("instruments", INSTRUMENT, INSTRUMENTS_MAX, "feed",
-              ("strategy", "risk", "execution", "account")),
+              ("strategy", "risk", "execution", "account", "paper")),
     CellsSpec("tops", TOP_OF_BOOK, INSTRUMENTS_MAX, "feed",
-              ("strategy", "risk", "execution", "account")),
+              ("strategy", "risk", "execution", "account", "paper")),
     CellsSpec(
         "marks", MARK_PRICE, INSTRUMENTS_MAX, "feed", ("strategy", "risk", "execution", "account")
     ),
-    CellsSpec("books", BOOK, INSTRUMENTS_MAX, "feed", ("strategy",)),
+    CellsSpec("books", BOOK, INSTRUMENTS_MAX, "feed", ("strategy", "paper")),
     CellsSpec("orders", ORDER, ORDER_ROWS_MAX, "execution", ("strategy", "risk")),
+    CellsSpec("orders.paper", ORDER, ORDER_ROWS_MAX, "paper", ("strategy", "risk")),
     CellsSpec("positions", POSITION, 2 * INSTRUMENTS_MAX, "account",
-              ("strategy", "risk", "execution")),
-    CellsSpec("balances", BALANCE, ASSETS_MAX, "account", ("strategy", "risk")),
+              ("strategy", "risk", "execution", "paper")),
+    CellsSpec("balances", BALANCE, 2 * ASSETS_MAX, "account", ("strategy", "risk")),
+    CellsSpec("limits", ALERT, LIMITS_MAX, "risk", ()),
 )  # fmt: skip
 
 PERMIT: Final = "permit"
@@ -202,5 +219,5 @@ _CELLS_BY_NAME: Final = {spec.name: spec for spec in CELLS}
 
 assert all(spec.capacity & (spec.capacity - 1) == 0 for spec in RINGS)
 assert all(record.size_bytes == SLOT_BYTES for spec in RINGS for record in spec.records)
-assert all(spec.record in (*CELL_RECORDS, TOP_OF_BOOK, MARK_PRICE) for spec in CELLS)
+assert all(spec.record in (*CELL_RECORDS, TOP_OF_BOOK, MARK_PRICE, ALERT) for spec in CELLS)
 assert all((spec.when_full is _PAUSE) == bool(spec.gating) for spec in RINGS)

@@ -33,6 +33,16 @@ class AlertCode(IntEnum):
     """The venue executed more than an order asked for."""
     DROP_COPY_SILENT = 15
     """Executions flow and the independent user stream shows none of them."""
+    PAPER_LAPPED = 16
+    """Paper executions were lost: the paper positions are incomplete from here on."""
+    TRADING_STATE = 40
+    """Risk: what may be sent from now on, and why."""
+    LIMITS_CHANGED = 41
+    LIMITS_REFUSED = 42
+    """A change of the limits at run time, and one that was not taken."""
+    BREAKER_TRIPPED = 43
+    STRATEGY_PAUSED = 44
+    STRATEGY_RESUMED = 45
 
 
 class Reason(IntEnum):
@@ -68,6 +78,21 @@ class Reason(IntEnum):
     ORDER_KIND_NOT_ALLOWED = 26
     MANUAL_NOT_ALLOWED = 27
     """Orders by hand are switched off: [risk.manual] enabled."""
+    NET_NOTIONAL_MAX = 28
+    LEVERAGE_MAX = 29
+    OPEN_NOTIONAL_MAX = 30
+    UNRESOLVED_AGE = 31
+    """An order has been unknown for too long."""
+    STRATEGY_PAUSED = 32
+    """A breaker has stopped the strategy until a person lets it go on."""
+    SPREAD_HALT = 33
+    VOLATILITY_HALT = 34
+    LOSS_MAX = 35
+    CLOCK_OFFSET_MAX = 36
+    LOOP_LAG_MAX = 37
+    ROUND_TRIP_MAX = 38
+    AGGRESSIVE_CROSS = 39
+    """The limit price lies too far beyond the other side's best."""
     # Execution: an approved decision that was not sent.
     PERMIT_EXPIRED = 40
     DECISION_EXPIRED = 41

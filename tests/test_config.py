@@ -140,12 +140,10 @@ def test_missing_required_setting_does_not_hide_contradictions() -> None:
     ]
 
 
-def test_an_instrument_belongs_to_one_strategy() -> None:
+def test_two_strategies_may_want_one_instrument_and_priority_orders_them() -> None:
     second = '\n[[strategies]]\nname = "other"\nplugin = "a:B"\nsymbols = ["BTCUSDT"]\n'
-    assert problems_of(GOOD + second) == [
-        "hft.toml line 26: strategies[1].symbols names BTCUSDT, which maker trades.\n"
-        "An instrument belongs to one strategy."
-    ]
+    config = config_of(GOOD + second + "priority = 1\n")
+    assert [one.priority for one in config.strategies] == [0, 1]
 
 
 def test_broken_toml_is_told_with_its_line() -> None:
@@ -211,3 +209,15 @@ def test_there_is_room_for_as_many_strategies_as_have_ids() -> None:
     found = list(contradictions(msgspec.structs.replace(config, strategies=named)))
     assert found[0].message == "is number 127; there is room for 126"
     assert not list(contradictions(msgspec.structs.replace(config, strategies=named[:-1])))
+
+
+@pytest.mark.parametrize(
+    ("line", "after"),
+    [('mode = "paper"', 'name = "maker"'), ('mode = "paper"', 'name = "desk-1"')],
+    ids=["a strategy", "the system"],
+)
+def test_paper_needs_the_trades_of_the_market(line: str, after: str) -> None:
+    text = with_line(line, after)
+    assert config_of(text)
+    silent = text.replace("[venue]", "[feed]\ntrades = false\n\n[venue]")
+    assert any("its fills come from the trades" in problem for problem in problems_of(silent))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hft import graph
-from hft.graph import CELLS, COLD_ROLES, RINGS, ROLE_IDS, ROLES, RingSpec, WhenFull
+from hft.graph import CELLS, COLD_ROLES, OPTIONAL_ROLES, RINGS, ROLE_IDS, ROLES, RingSpec, WhenFull
 from hft.records import INTENT, Mode
 
 
@@ -38,8 +38,8 @@ def test_execution_reads_orders_from_nobody_but_risk() -> None:
 def test_every_segment_has_one_writer_that_is_a_role() -> None:
     names = [spec.name for spec in (*RINGS, *CELLS)]
     assert len(set(names)) == len(names)
-    assert {spec.writer for spec in (*RINGS, *CELLS)} <= {*ROLES, "control"}
-    assert [ring.name for ring in RINGS if ring.writer == "risk"] == ["decisions"]
+    assert {spec.writer for spec in (*RINGS, *CELLS)} <= {*ROLES, *OPTIONAL_ROLES, "control"}
+    assert [ring.name for ring in RINGS if ring.writer == "risk"] == ["decisions", "acts"]
 
 
 def test_a_person_writes_one_small_ring_and_is_no_role_that_is_started() -> None:
@@ -61,7 +61,12 @@ def test_every_reader_is_a_role() -> None:
         reader for ring in RINGS for reader in (*ring.gating, *ring.observers, *ring.pollers)
     }
     readers |= {reader for cells in CELLS for reader in cells.readers}
-    assert readers <= set(ROLES)
+    assert readers <= {*ROLES, *OPTIONAL_ROLES}
+
+
+def test_nobody_waits_for_a_role_that_may_not_be_there() -> None:
+    for ring in RINGS:
+        assert not {*ring.gating, *ring.observers} & set(OPTIONAL_ROLES), ring.name
 
 
 def test_the_journal_costs_its_writer_no_wake_up() -> None:
@@ -73,14 +78,14 @@ def test_the_journal_costs_its_writer_no_wake_up() -> None:
 def test_no_order_waits_for_a_cold_role() -> None:
     gating = {reader for ring in RINGS for reader in ring.gating if ring.name != "executions"}
     assert not gating & COLD_ROLES
-    assert set(ROLES) > COLD_ROLES
+    assert {*ROLES, *OPTIONAL_ROLES} > COLD_ROLES
 
 
 def test_ids_are_not_shared() -> None:
     ring_ids = [ring.ring_id for ring in RINGS]
     assert len(set(ring_ids)) == len(ring_ids)
     assert len(set(ROLE_IDS.values())) == len(ROLE_IDS)
-    assert set(ROLES) <= set(ROLE_IDS)
+    assert {*ROLES, *OPTIONAL_ROLES} <= set(ROLE_IDS)
 
 
 @pytest.mark.parametrize("ring", RINGS, ids=lambda ring: ring.name)
@@ -105,6 +110,16 @@ def test_a_position_has_one_cell_for_each_mode() -> None:
     }
     assert cells == set(range(graph.cells("positions").capacity))
     assert graph.position_cell(Mode.LIVE, 3) == 3
+
+
+def test_a_wallet_has_one_cell_for_each_mode() -> None:
+    cells = {
+        graph.balance_cell(mode, index)
+        for mode in graph.POSITION_MODES
+        for index in range(graph.ASSETS_MAX)
+    }
+    assert cells == set(range(graph.cells("balances").capacity))
+    assert graph.balance_cell(Mode.LIVE, 3) == 3
 
 
 def test_asking_for_a_segment_that_is_not_there_is_a_key_error() -> None:

@@ -41,6 +41,7 @@ cdef struct OpenOrder:
     bint is_cancel_asked  # then a dropped decision may be the cancel, and not the amend
     bint is_closed
     bint is_unresolved
+    int64_t unresolved_ns  # since when
     bint is_adopted  # found at the venue: the trades before are not its own to tell
 
 
@@ -71,6 +72,8 @@ cdef struct InstrumentExposure:
     int128 position_e8
     int128 open_e8[2]  # worst case of what is open, by side
     int128 gross_e8  # this instrument's part of the gross notional
+    int128 net_e8[2]  # and of the net notional if all of one side executes; may be negative
+    int64_t halted_until_ns  # the market moved too fast: nothing that grows before
     int64_t orders[2]
     OpenOrder *last_order[2]  # the newest place of each side while it counts, else NULL
     int64_t last_place_ns[2]
@@ -90,6 +93,12 @@ cdef inline int128 worst_short_e8(const InstrumentExposure *instrument) noexcept
     return instrument.position_e8 - instrument.open_e8[SELL]
 
 
+cdef inline int64_t capped(int128 value) noexcept nogil:
+    """The value, or the greatest int64: a product of two such fits 128 bits."""
+    cdef int64_t int64_max = 0x7FFFFFFFFFFFFFFF
+    return <int64_t> value if value < int64_max else int64_max
+
+
 cdef inline int64_t mid_e8(const InstrumentExposure *instrument) noexcept nogil:
     """Mid price, rounded down; 0 while a side is empty."""
     if instrument.bid_e8 <= 0 or instrument.ask_e8 <= 0:
@@ -97,15 +106,23 @@ cdef inline int64_t mid_e8(const InstrumentExposure *instrument) noexcept nogil:
     return <int64_t> ((<int128> instrument.bid_e8 + instrument.ask_e8) >> 1)
 
 
+cdef inline int64_t spread_bps(const InstrumentExposure *instrument) noexcept nogil:
+    """Spread in 1/10,000 of the mid, rounded down; 0 while a side is empty."""
+    cdef int128 middle_e8 = mid_e8(instrument)
+    if not middle_e8:
+        return 0
+    return capped((<int128> instrument.ask_e8 - instrument.bid_e8) * 10_000 // middle_e8)
+
+
 cdef inline int64_t value_price_e8(const InstrumentExposure *instrument) noexcept nogil:
     """Price at which a position is valued: mark, else mid, else nothing."""
     return instrument.mark_e8 if instrument.mark_e8 > 0 else mid_e8(instrument)
 
 
-cdef inline int64_t capped(int128 value) noexcept nogil:
-    """The value, or the greatest int64: a product of two such fits 128 bits."""
-    cdef int64_t int64_max = 0x7FFFFFFFFFFFFFFF
-    return <int64_t> value if value < int64_max else int64_max
+cdef inline int64_t clamped(int128 value) noexcept nogil:
+    """The value as int64; what is beyond either end is that end."""
+    cdef int64_t int64_min = -0x7FFFFFFFFFFFFFFF
+    return capped(value) if value > int64_min else int64_min
 
 
 cdef class OrderTable:
@@ -126,6 +143,7 @@ cdef class Exposure:
     cdef uint64_t last_ids[SOURCE_MAX + 1]
     cdef object trades
     cdef int128 gross_e8
+    cdef int128 net_e8[2]
     cdef int64_t unresolved_count
 
     cdef InstrumentExposure *watched(self, uint32_t instrument_id) noexcept nogil
@@ -142,5 +160,6 @@ cdef class Exposure:
         int64_t qty_e8) except NULL
     cdef void note_id(self, uint64_t order_id) noexcept nogil
     cdef int settle(self, OpenOrder *order) except -1
-    cdef void set_unresolved(self, OpenOrder *order, bint is_unresolved) noexcept nogil
+    cdef void set_unresolved(
+        self, OpenOrder *order, bint is_unresolved, int64_t since_ns) noexcept nogil
     cdef void revalue(self, InstrumentExposure *instrument) noexcept nogil

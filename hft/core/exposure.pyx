@@ -262,7 +262,7 @@ cdef class Exposure:
         elif state != STATE_NONE:
             # While working, filled and open quantity make up the quantity in force.
             order.qty_e8 = execution.cum_qty_e8 + execution.leaves_qty_e8
-        self.set_unresolved(order, state == STATE_UNRESOLVED)
+        self.set_unresolved(order, state == STATE_UNRESOLVED, execution.publish_ns)
         self.settle(order)
         return 0
 
@@ -316,7 +316,7 @@ cdef class Exposure:
         if record.pending_qty_e8:
             order.amends = 1
             order.approved_qty_e8 = record.pending_qty_e8
-        self.set_unresolved(order, record.order_state == STATE_UNRESOLVED)
+        self.set_unresolved(order, record.order_state == STATE_UNRESOLVED, record.request_ns)
         self.settle(order)
 
     def add_approved(self, Decision decision not None):
@@ -368,6 +368,47 @@ cdef class Exposure:
     def gross_notional_e8(self):
         """Sum over the instruments of the greater worst case, at mark (else mid) prices."""
         return self.gross_e8
+
+    def net_notional_e8(self):
+        """The greater of the two net notionals: everything bought that is open, or sold."""
+        return max(self.net_e8[BUY], self.net_e8[SELL])
+
+    def oldest_unresolved_ns(self):
+        """Since when the oldest unresolved order is so; 0: none is. Looks at every row."""
+        cdef int64_t oldest_ns = 0
+        cdef Py_ssize_t row
+        if self.unresolved_count:
+            for row in range(ORDERS_MAX):
+                if self.orders.rows[row].is_unresolved and (
+                    not oldest_ns or self.orders.rows[row].unresolved_ns < oldest_ns
+                ):
+                    oldest_ns = self.orders.rows[row].unresolved_ns
+        return oldest_ns
+
+    def greatest_uses(self):
+        """The instrument that uses most of each limit: ``[(id, use)]`` of position notional,
+        open notional of one side, open orders of one side, spread (bps)."""
+        cdef InstrumentExposure *instrument
+        cdef int128 uses[4]
+        cdef int128 greatest[4]
+        cdef int found[4]
+        cdef int number, kind
+        memset(greatest, 0, sizeof(greatest))
+        memset(found, 0, sizeof(found))
+        for number in range(INSTRUMENTS_MAX):
+            instrument = &self.instruments[number]
+            if not instrument.is_watched:
+                continue
+            uses[0] = instrument.gross_e8
+            uses[1] = <int128> value_price_e8(instrument) * capped(
+                max(instrument.open_e8[BUY], instrument.open_e8[SELL])) // E8
+            uses[2] = max(instrument.orders[BUY], instrument.orders[SELL])
+            uses[3] = spread_bps(instrument)
+            for kind in range(4):
+                if uses[kind] > greatest[kind]:
+                    greatest[kind] = uses[kind]
+                    found[kind] = number
+        return [(found[kind], capped(greatest[kind])) for kind in range(4)]
 
     @property
     def unresolved(self):
@@ -426,7 +467,7 @@ cdef class Exposure:
         order.remaining_e8 = remaining_e8
         assert instrument.open_e8[index] >= 0
         if order.is_closed and not remaining_e8:
-            self.set_unresolved(order, False)
+            self.set_unresolved(order, False, 0)
             instrument.orders[index] -= 1
             assert instrument.orders[index] >= 0
             if instrument.last_order[index] == order:
@@ -435,17 +476,26 @@ cdef class Exposure:
         self.revalue(instrument)
         return 0
 
-    cdef void set_unresolved(self, OpenOrder *order, bint is_unresolved) noexcept nogil:
+    cdef void set_unresolved(
+        self, OpenOrder *order, bint is_unresolved, int64_t since_ns,
+    ) noexcept nogil:
         if order.is_unresolved != is_unresolved:
             order.is_unresolved = is_unresolved
+            order.unresolved_ns = since_ns
             self.unresolved_count += 1 if is_unresolved else -1
 
     cdef void revalue(self, InstrumentExposure *instrument) noexcept nogil:
-        """The instrument's part of the gross notional, at today's worst case and price."""
-        cdef int128 worst_e8 = max(worst_long_e8(instrument), -worst_short_e8(instrument))
-        cdef int128 gross_e8 = <int128> capped(worst_e8) * value_price_e8(instrument) // E8
+        """The instrument's part of gross and net notional, at today's worst case and price."""
+        cdef int128 price_e8 = value_price_e8(instrument)
+        cdef int128 long_e8 = price_e8 * clamped(worst_long_e8(instrument)) // E8
+        cdef int128 short_e8 = price_e8 * clamped(-worst_short_e8(instrument)) // E8
+        cdef int128 gross_e8 = max(long_e8, short_e8)
         self.gross_e8 += gross_e8 - instrument.gross_e8
+        self.net_e8[BUY] += long_e8 - instrument.net_e8[BUY]
+        self.net_e8[SELL] += short_e8 - instrument.net_e8[SELL]
         instrument.gross_e8 = gross_e8
+        instrument.net_e8[BUY] = long_e8
+        instrument.net_e8[SELL] = short_e8
 
 
 cdef inline bint is_refusal(int kind) noexcept nogil:

@@ -1,4 +1,4 @@
-"""Price-time matching of own orders against a market: simulator, paper mode and backtest share it.
+"""Price-time matching of own orders against a market: simulator and backtest share it.
 
 One ``MatchingBook`` holds one instrument. The market's liquidity is known by level (L2), own orders
 one by one, each with the market quantity that stands before it in its level's queue. Nothing here
@@ -7,13 +7,16 @@ reads a clock, does I/O or draws a random number: time is an argument, results a
 The two ways to use it:
 
 - *The market sees our orders* (simulated venue): it acts through ``set_level`` and ``take``.
-- *A replica of a market that does not* (``is_replica``: paper mode, backtest, recording): it is
+- *A replica of a market that does not* (``is_replica``: backtest, recording): it is
   ``set_level`` (absolute quantities) and ``print_trade`` (public trades). What own orders took from
   a level stays taken until the market shows the level empty.
 
 Queue rules: a new order stands behind everything at its level; market quantity that disappears
 without a trade is taken to have stood behind our orders; a level of the other side that appears at
 or through our price fills us at our price, as the market can only get there by trading with us.
+
+Paper mode sees cancels and trades of a living market in two streams and estimates its place in the
+queue from them: it has a model of its own (``hft.core.paper_fills``).
 """
 
 from __future__ import annotations

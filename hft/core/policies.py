@@ -1,61 +1,35 @@
 """Risk policies: named sets of limits, some of them relative to the equity of the account.
 
-``demo`` is for the embedded simulator; the other five are what a desk chooses from. A limit is a
-hard one: an intent beyond it is refused. 0 allows nothing, ``UNLIMITED`` everything.
+``demo`` is for the embedded simulator; the other five are what a desk chooses from, or builds its
+own policy file upon (``hft.core.policy_text``). What each limit means, where it is soft and what
+happens beyond it stands in ``hft.core.catalogue``. 0 allows nothing, ``UNLIMITED`` everything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from difflib import get_close_matches
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from hft.core.catalogue import CATALOGUE, LIMITS_BY_NAME, UNLIMITED, Limits, LimitSpec, Unit
 from hft.errors import UsageError
-from hft.units import INT64_MAX, NS_PER_MS, NS_PER_S, parse_e8
+from hft.units import E8, NS_PER_MS, parse_e8
 
-UNLIMITED: Final = INT64_MAX
+__all__ = ["POLICIES", "POLICY_VERSION", "UNLIMITED", "Change", "Limits", "limits_for"]
+
 MANUAL_ORDER_SHARE: Final = 4
 """An order by hand may be worth a quarter of a strategy's, unless the settings say less or more."""
 MANUAL_POSITION_SHARE: Final = 2
-POLICY_VERSION: Final = 2
-"""Version of the table below, in every decision record; raised when a number in it changes."""
+POLICY_VERSION: Final = 3 << 8
+"""Version of the table below, in every decision record; raised when a number in it changes.
 
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What risk judges by. Money in 1e-8 of the quote asset, prices in basis points."""
-
-    policy: str
-    version: int = POLICY_VERSION
-    order_qty_max_e8: int = UNLIMITED
-    order_notional_max_e8: int
-    position_notional_max_e8: int
-    """Worst case of one instrument and direction: position and everything open."""
-    gross_notional_max_e8: int
-    """Sum of the worst cases of all instruments."""
-    price_collar_bps: int
-    """Distance of an order's price from the mid."""
-    mark_collar_bps: int
-    """Distance of an order's price from the mark price."""
-    open_orders_max: int
-    """Open orders of one instrument and side."""
-    messages_per_s_max: int
-    messages_per_minute_max: int
-    """Approved places, amends and cancels; cancels count, but are never refused."""
-    unresolved_max: int
-    """With so many unresolved orders only those that shrink a position pass."""
-    feed_age_ns_max: int
-    mark_age_ns_max: int = 10 * NS_PER_S
-    account_age_ns_max: int
-    intent_age_ns_max: int
-    duplicate_window_ns: int
-    """A place equal to one still open is refused for so long."""
-    is_post_only: bool = False
-    """Only orders that cannot take are allowed."""
-    is_limit_only: bool = False
-    """No market orders: every order says the worst price that it takes."""
-    is_reducing_only: bool = False
-    """Only orders that shrink a position are allowed."""
+The low byte counts the changes at run time.
+"""
+CHANGES_MAX: Final = 255
+STEP_MAX: Final = 2
+"""A riskier limit may be at most this many times what it is: more takes several steps."""
 
 
 class _Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,14 +38,31 @@ class _Policy(msgspec.Struct, frozen=True, kw_only=True):
     order: int
     position: int
     gross: int
+    net: int = -1
+    open: int = -1
+    leverage_percent: int = -1
     collars_bps: tuple[int, int]
+    cross_bps: int = -1
     open_orders: int
-    messages: tuple[int, int]
+    messages: tuple[int, int, int]
+    """In 1 s, 10 s, 60 s."""
+    cancels_per_place: int = 200
+    executions: int = -1
+    rejects: int = 5
     unresolved: int = 3
+    unresolved_ms: int = 10_000
     feed_ms: int
     account_ms: int = 3_000
     intent_ms: int = 20
     duplicate_ms: int = 20
+    losses: tuple[int, int, int] = (-1, -1, -1)
+    """In 1 min, in the session, from the peak."""
+    spread_bps: int = -1
+    moves_bps: tuple[int, int] = (-1, -1)
+    """In 1 s, in 60 s."""
+    host_ms: tuple[int, int, int] = (500, 100, 1_000)
+    """Clock offset, loop lag, round trip."""
+    emergency_percent: int = 0
     is_post_only: bool = False
     is_limit_only: bool = False
     is_reducing_only: bool = False
@@ -81,42 +72,38 @@ POLICIES: Final[Mapping[str, _Policy]] = {
     # The simulator's market jumps more, and a laptop's scheduler is slower, than a tuned host's.
     "demo": _Policy(
         order=100, position=500, gross=2_000, collars_bps=(50, 100), open_orders=5,
-        messages=(50, 1_000), unresolved=8, feed_ms=1_000, account_ms=10_000, intent_ms=250,
-        duplicate_ms=0,
+        messages=(50, -1, 1_000), cancels_per_place=-1, rejects=-1, unresolved=8,
+        unresolved_ms=-1, feed_ms=1_000, account_ms=10_000, intent_ms=250, duplicate_ms=0,
+        host_ms=(-1, -1, -1),
     ),
     "observe": _Policy(
-        order=0, position=0, gross=0, collars_bps=(50, 100), open_orders=0, messages=(0, 0),
+        order=0, position=0, gross=0, collars_bps=(50, 100), open_orders=0, messages=(0, 0, 0),
         feed_ms=2_000,
     ),
     "wind_down": _Policy(
-        order=50, position=-1, gross=-1, collars_bps=(50, 100), open_orders=2, messages=(5, 100),
-        feed_ms=2_000, is_reducing_only=True,
+        order=50, position=-1, gross=-1, collars_bps=(50, 100), open_orders=2,
+        messages=(5, 50, 100), executions=50, losses=(-1, -1, 30), feed_ms=2_000,
+        is_reducing_only=True,
     ),
     "mm_conservative": _Policy(
-        order=20, position=100, gross=300, collars_bps=(20, 50), open_orders=2,
-        messages=(10, 300), feed_ms=500, is_post_only=True,
+        order=20, position=100, gross=300, net=300, open=100, leverage_percent=30,
+        collars_bps=(20, 50), cross_bps=0, open_orders=2, messages=(10, 80, 300), executions=60,
+        losses=(1, 5, 10), spread_bps=50, moves_bps=(50, 200), feed_ms=500, emergency_percent=110,
+        is_post_only=True,
     ),
     "mm_standard": _Policy(
-        order=50, position=300, gross=1_000, collars_bps=(30, 75), open_orders=5,
-        messages=(20, 700), feed_ms=300, is_post_only=True,
+        order=50, position=300, gross=1_000, net=600, open=300, leverage_percent=100,
+        collars_bps=(30, 75), cross_bps=0, open_orders=5, messages=(20, 160, 700),
+        executions=200, losses=(2, 10, 20), spread_bps=75, moves_bps=(75, 300), feed_ms=300,
+        emergency_percent=110, is_post_only=True,
     ),
     "taker_arb": _Policy(
-        order=100, position=500, gross=2_000, collars_bps=(15, 50), open_orders=1,
-        messages=(10, 300), feed_ms=150, is_limit_only=True,
+        order=100, position=500, gross=2_000, net=1_000, open=500, leverage_percent=200,
+        collars_bps=(15, 50), cross_bps=10, open_orders=1, messages=(10, 80, 300), executions=30,
+        losses=(2, 10, 20), spread_bps=50, moves_bps=(75, 300), feed_ms=150,
+        emergency_percent=110, is_limit_only=True,
     ),
 }  # fmt: skip
-
-_MONEY: Final = ("order_notional_max", "position_notional_max", "gross_notional_max")
-_COUNTS: Final = (
-    "price_collar_bps", "mark_collar_bps", "open_orders_max", "messages_per_s_max",
-    "messages_per_minute_max", "unresolved_max",
-)  # fmt: skip
-_TIMES: Final = {
-    "feed_age_ms_max": "feed_age_ns_max",
-    "account_age_ms_max": "account_age_ns_max",
-    "intent_age_ms_max": "intent_age_ns_max",
-    "duplicate_window_ms": "duplicate_window_ns",
-}
 
 
 def limits_for(
@@ -139,24 +126,47 @@ def limits_for(
         )
     limits = Limits(
         policy=policy,
+        version=POLICY_VERSION,
         order_notional_max_e8=_share(row.order, equity_e8),
         position_notional_max_e8=_share(row.position, equity_e8),
+        open_notional_max_e8=_share(row.open, equity_e8),
         gross_notional_max_e8=_share(row.gross, equity_e8),
+        net_notional_max_e8=_share(row.net, equity_e8),
+        leverage_max_e8=_scaled(row.leverage_percent, E8 // 100),
         price_collar_bps=row.collars_bps[0],
         mark_collar_bps=row.collars_bps[1],
+        cross_bps_max=_scaled(row.cross_bps),
         open_orders_max=row.open_orders,
         messages_per_s_max=row.messages[0],
-        messages_per_minute_max=row.messages[1],
+        messages_per_10s_max=_scaled(row.messages[1]),
+        messages_per_minute_max=row.messages[2],
+        cancels_per_place_max=_scaled(row.cancels_per_place),
+        executions_per_minute_max=_scaled(row.executions),
+        rejects_per_10s_max=_scaled(row.rejects),
         unresolved_max=row.unresolved,
+        unresolved_age_ns_max=_scaled(row.unresolved_ms, NS_PER_MS),
         feed_age_ns_max=row.feed_ms * NS_PER_MS,
         account_age_ns_max=row.account_ms * NS_PER_MS,
         intent_age_ns_max=row.intent_ms * NS_PER_MS,
         duplicate_window_ns=row.duplicate_ms * NS_PER_MS,
+        loss_1m_max_e8=_share(row.losses[0], equity_e8),
+        loss_session_max_e8=_share(row.losses[1], equity_e8),
+        drawdown_max_e8=_share(row.losses[2], equity_e8),
+        spread_bps_max=_scaled(row.spread_bps),
+        move_1s_bps_max=_scaled(row.moves_bps[0]),
+        move_1m_bps_max=_scaled(row.moves_bps[1]),
+        clock_offset_ns_max=_scaled(row.host_ms[0], NS_PER_MS),
+        loop_lag_ns_max=_scaled(row.host_ms[1], NS_PER_MS),
+        round_trip_ns_max=_scaled(row.host_ms[2], NS_PER_MS),
+        emergency_percent=row.emergency_percent,
         is_post_only=row.is_post_only,
         is_limit_only=row.is_limit_only,
         is_reducing_only=row.is_reducing_only,
     )
-    return _with_overrides(limits, overrides or {})
+    values = {
+        name: inside(name, value) for name, value in (overrides or {}).items() if value is not None
+    }
+    return with_values(limits, values)
 
 
 def manual_limits_for(limits: Limits, manual: Mapping[str, Any]) -> Limits | None:
@@ -200,22 +210,115 @@ def _share(thousandths: int, equity_e8: int) -> int:
     return UNLIMITED if thousandths < 0 else max(0, equity_e8) * thousandths // 1_000
 
 
-def _with_overrides(limits: Limits, overrides: Mapping[str, object]) -> Limits:
-    changes: dict[str, object] = {}
-    for name, value in overrides.items():
-        if value is None:
-            continue
-        if name == "order_qty_max" or name in _MONEY:
-            changes[f"{name}_e8"] = parse_e8(str(value))
-        elif name in _COUNTS and isinstance(value, int):
-            changes[name] = value
-        elif name in _TIMES and isinstance(value, int):
-            changes[_TIMES[name]] = value * NS_PER_MS
-        else:
-            raise UsageError(
-                f"risk.limits.{name} = {value!r} is not a limit",
-                remedy=f"Limits are {', '.join(('order_qty_max', *_MONEY, *_COUNTS, *_TIMES))}.",
-            )
-    if not changes:
-        return limits
-    return msgspec.convert({**msgspec.structs.asdict(limits), **changes}, Limits)
+def _scaled(value: int, factor: int = 1) -> int:
+    return UNLIMITED if value < 0 else value * factor
+
+
+def spec_of(name: str) -> LimitSpec:
+    """The limit of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    spec = LIMITS_BY_NAME.get(name)
+    if spec is None:
+        nearest = get_close_matches(name, LIMITS_BY_NAME, n=1)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        raise UsageError(
+            f"there is no limit named {name!r}",
+            remedy=f"Limits are {', '.join(LIMITS_BY_NAME)}.{hint}",
+        )
+    return spec
+
+
+def inside(name: str, value: object) -> int:
+    """A limit as written (decimal text, whole number, ms) in its unit inside.
+
+    Raises:
+        UsageError: no such limit, or not such a value.
+        PrecisionError: text that is not an exact decimal.
+    """
+    spec = spec_of(name)
+    wrong = UsageError(
+        f"risk.limits.{name} = {value!r} is not a limit",
+        remedy=f"Write {_WANTED[spec.unit]}, not negative.",
+    )
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise wrong
+    if spec.unit in (Unit.MONEY, Unit.QTY, Unit.RATIO):
+        number = parse_e8(str(value))
+    else:
+        if isinstance(value, str):
+            raise wrong
+        number = value * (NS_PER_MS if spec.unit is Unit.MS else 1)
+    if not 0 <= number <= UNLIMITED:
+        raise wrong
+    return number
+
+
+_WANTED: Final[Mapping[Unit, str]] = {
+    Unit.MONEY: "an amount of the quote asset",
+    Unit.QTY: "a quantity",
+    Unit.RATIO: "a multiple of the equity",
+    Unit.BPS: "whole basis points",
+    Unit.COUNT: "a whole number",
+    Unit.MS: "whole milliseconds",
+}
+
+
+def with_values(limits: Limits, values: Mapping[str, int], version: int | None = None) -> Limits:
+    """The limits with some replaced, by name, in their units inside."""
+    fields: dict[str, object] = {spec_of(name).field: value for name, value in values.items()}
+    if version is not None:
+        fields["version"] = version
+    return msgspec.structs.replace(limits, **fields) if fields else limits
+
+
+def values_of(limits: Limits) -> dict[str, int]:
+    """Every limit by name, in its unit inside."""
+    return {spec.name: spec.of(limits) for spec in CATALOGUE}
+
+
+class Change(NamedTuple):
+    """One limit at run time, before and after, in its unit inside."""
+
+    name: str
+    old: int
+    new: int
+
+    @property
+    def is_riskier(self) -> bool:
+        """Whether more is allowed afterwards."""
+        spec = LIMITS_BY_NAME[self.name]
+        return self.new < self.old if spec.is_floor else self.new > self.old
+
+    @property
+    def is_step_too_great(self) -> bool:
+        """Whether it is riskier by more than one step may be."""
+        smaller, greater = sorted((self.old, self.new))
+        return self.is_riskier and greater > STEP_MAX * smaller
+
+    def check(self) -> None:
+        """Refuse a step that is too great.
+
+        Raises:
+            UsageError: it is.
+        """
+        if not self.is_step_too_great:
+            return
+        spec = LIMITS_BY_NAME[self.name]
+        bound = -(-self.old // STEP_MAX) if spec.is_floor else self.old * STEP_MAX
+        raise UsageError(
+            f"{self.name} = {spec.shown(self.new)} is too great a step from {spec.shown(self.old)}",
+            remedy=f"One step goes to {spec.shown(bound)} at most; a limit of 0 is raised in the"
+            " settings, before the start.",
+        )
+
+
+def changes_between(old: Limits, new: Limits) -> list[Change]:
+    """What differs, limit by limit."""
+    return [
+        Change(spec.name, spec.of(old), spec.of(new))
+        for spec in CATALOGUE
+        if spec.of(old) != spec.of(new)
+    ]

@@ -1,7 +1,7 @@
 """The judgement as C sees it. Every ``judge_...`` returns the number of a ``Reason``."""
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
-from hft.core.exposure cimport Exposure, InstrumentExposure
+from hft.core.exposure cimport SOURCE_MAX, Exposure, InstrumentExposure, int128
 from hft.core.generated.records cimport hft_intent
 from hft.core.throttle cimport WindowLimit
 
@@ -21,6 +21,12 @@ cdef struct LimitValues:
     int64_t account_age_ns_max
     int64_t intent_age_ns_max
     int64_t duplicate_window_ns
+    int64_t cross_bps_max
+    int64_t net_notional_max_e8
+    int64_t leverage_max_e8
+    int64_t open_notional_max_e8
+    int64_t unresolved_age_ns_max
+    int64_t spread_bps_max
     bint is_post_only
     bint is_limit_only
     bint is_reducing_only
@@ -29,6 +35,11 @@ cdef struct LimitValues:
 cdef enum:
     BY_STRATEGY = 0
     BY_HAND = 1
+cdef struct StrategyUse:
+    # What one strategy has asked for, and whether a breaker has stopped it.
+    int64_t places
+    int64_t cancels
+    bint is_paused
 
 
 cdef struct Terms:
@@ -44,6 +55,11 @@ cdef struct Terms:
 cdef class RiskBook(Exposure):
     cdef public int64_t account_ns
     cdef public int64_t venue_offset_ns
+    cdef public int64_t unresolved_since_ns
+    cdef readonly int64_t equity_e8
+    cdef int128 leverage_gross_max_e8
+    cdef int growth_refusal
+    cdef StrategyUse strategies[SOURCE_MAX + 1]
     cdef object policy_limits
     cdef object hand_limits
     cdef LimitValues bounds_of[2]
@@ -51,6 +67,7 @@ cdef class RiskBook(Exposure):
     cdef uint16_t policy_version
     cdef uint8_t judged_state
     cdef WindowLimit messages_1s
+    cdef WindowLimit messages_10s
     cdef WindowLimit messages_1m
     cdef WindowLimit manual_1s
     cdef WindowLimit manual_1m
@@ -71,6 +88,11 @@ cdef class RiskBook(Exposure):
         self, const InstrumentExposure *instrument, const Terms *terms) noexcept nogil
     cdef int judge_price(
         self, const InstrumentExposure *instrument, const Terms *terms) noexcept nogil
+    cdef int judge_growth(
+        self, const InstrumentExposure *instrument, int64_t now_ns) noexcept nogil
+    cdef int judge_account(
+        self, const InstrumentExposure *instrument, int index, int128 worst_e8, int128 other_e8,
+        int64_t more_e8) noexcept nogil
     cdef int judge_duplicate(
         self, const InstrumentExposure *instrument, const Terms *terms,
         int64_t now_ns) noexcept nogil

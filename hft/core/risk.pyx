@@ -7,12 +7,13 @@ clock; times are monotonic ns and arguments.
 Comparisons of products, and of differences with a number from a record, are made in 128 bits: no
 intent, however absurd, passes by an overflow.
 """
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from hft.core.exposure cimport (
-    E8, ORDERS_MAX, SOURCE_MAX, SOURCE_SHIFT, InstrumentExposure, OpenOrder, capped, index_of,
-    int128, mid_e8, value_price_e8, worst_long_e8, worst_short_e8)
+    E8, ORDERS_MAX, SOURCE_MAX, SOURCE_SHIFT, InstrumentExposure, OpenOrder, capped,
+    clamped, index_of, int128, mid_e8, value_price_e8, worst_long_e8, worst_short_e8)
+from hft.core.generated.reasons cimport *
 from hft.core.generated.records cimport hft_decision, hft_intent
 from hft.core.generated.views cimport Decision, Intent
 from hft.core.throttle cimport WindowLimit
@@ -46,34 +47,7 @@ cdef enum:
     FEED_LIVE = 2
     STATUS_TRADING = 1
 
-    APPROVED = 0
-    REFUSED_TRADING_HALTED = 1
-    REFUSED_REDUCING_ONLY = 2
-    REFUSED_INSTRUMENT_UNKNOWN = 3
-    REFUSED_INSTRUMENT_NOT_ALLOWED = 4
-    REFUSED_INSTRUMENT_NOT_TRADING = 5
-    REFUSED_MALFORMED = 6
-    REFUSED_PRICE_OFF_TICK = 7
-    REFUSED_QTY_OFF_STEP = 8
-    REFUSED_QTY_RANGE = 9
-    REFUSED_NOTIONAL_MIN = 10
-    REFUSED_ORDER_QTY_MAX = 11
-    REFUSED_ORDER_NOTIONAL_MAX = 12
-    REFUSED_PRICE_COLLAR = 13
-    REFUSED_MARK_COLLAR = 14
-    REFUSED_POSITION_MAX = 15
-    REFUSED_GROSS_NOTIONAL_MAX = 16
-    REFUSED_OPEN_ORDERS_MAX = 17
-    REFUSED_MESSAGE_RATE = 18
-    REFUSED_STALE_DATA = 19
-    REFUSED_DUPLICATE = 20
-    REFUSED_UNKNOWN_ORDER = 21
-    REFUSED_INTENT_EXPIRED = 22
-    REFUSED_UNRESOLVED_MAX = 23
-    REFUSED_ORDER_ID_REUSED = 24
-    REFUSED_ACCOUNT_STALE = 25
-    REFUSED_ORDER_KIND_NOT_ALLOWED = 26
-    REFUSED_MANUAL_NOT_ALLOWED = 27
+    APPROVED = REASON_NONE
 
 assert (ACTION_PLACE, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL) == (
     records.Action.PLACE, records.Action.AMEND, records.Action.CANCEL, records.Action.CANCEL_ALL)
@@ -87,43 +61,11 @@ assert (TRADING_HALTED, TRADING_ACTIVE) == (
 assert (FEED_LIVE, STATUS_TRADING) == (
     records.FeedState.LIVE, records.InstrumentStatus.TRADING)
 
-cdef tuple REASONS = (
-    records.Reason.NONE,
-    records.Reason.TRADING_HALTED,
-    records.Reason.REDUCING_ONLY,
-    records.Reason.INSTRUMENT_UNKNOWN,
-    records.Reason.INSTRUMENT_NOT_ALLOWED,
-    records.Reason.INSTRUMENT_NOT_TRADING,
-    records.Reason.MALFORMED,
-    records.Reason.PRICE_OFF_TICK,
-    records.Reason.QTY_OFF_STEP,
-    records.Reason.QTY_RANGE,
-    records.Reason.NOTIONAL_MIN,
-    records.Reason.ORDER_QTY_MAX,
-    records.Reason.ORDER_NOTIONAL_MAX,
-    records.Reason.PRICE_COLLAR,
-    records.Reason.MARK_COLLAR,
-    records.Reason.POSITION_MAX,
-    records.Reason.GROSS_NOTIONAL_MAX,
-    records.Reason.OPEN_ORDERS_MAX,
-    records.Reason.MESSAGE_RATE,
-    records.Reason.STALE_DATA,
-    records.Reason.DUPLICATE,
-    records.Reason.UNKNOWN_ORDER,
-    records.Reason.INTENT_EXPIRED,
-    records.Reason.UNRESOLVED_MAX,
-    records.Reason.ORDER_ID_REUSED,
-    records.Reason.ACCOUNT_STALE,
-    records.Reason.ORDER_KIND_NOT_ALLOWED,
-    records.Reason.MANUAL_NOT_ALLOWED,
-)
-"""What was judged, by its number: the enum above, as Python knows it."""
-
-assert all(reason == number for number, reason in enumerate(REASONS))
-assert REASONS[REFUSED_MANUAL_NOT_ALLOWED] is records.Reason.MANUAL_NOT_ALLOWED
+cdef dict REASONS = {int(reason): reason for reason in records.Reason}
 
 
 cdef int64_t SECOND_NS = NS_PER_S
+cdef int64_t UNLIMITED = INT64_MAX
 cdef int64_t GOOD_TILL_S_MIN = 601
 """The venue wants more than 600 s (Binance USD-M API, goodTillDate); one is for the way there."""
 
@@ -156,6 +98,15 @@ cdef inline int64_t worst_price_e8(
     return capped(max(price_e8, <int128> instrument.ask_e8))
 
 
+cdef inline bint beyond_other_side(
+    const InstrumentExposure *instrument, int side, int128 price_e8, int64_t cross_bps,
+) noexcept nogil:
+    """Would the order take more than ``cross_bps`` beyond the best price of the other side?"""
+    if side > 0:
+        return (price_e8 - instrument.ask_e8) * BPS > <int128> instrument.ask_e8 * cross_bps
+    return (instrument.bid_e8 - price_e8) * BPS > <int128> instrument.bid_e8 * cross_bps
+
+
 cdef class RiskBook(Exposure):
     """An exposure that judges what would add to it.
 
@@ -168,6 +119,7 @@ cdef class RiskBook(Exposure):
         """``instruments``: ids that may be traded; others are only watched."""
         super().__init__(instruments)
         self.messages_1s = WindowLimit(0, NS_PER_S)
+        self.messages_10s = WindowLimit(0, 10 * NS_PER_S)
         self.messages_1m = WindowLimit(0, 60 * NS_PER_S)
         self.manual_1s = WindowLimit(0, NS_PER_S)
         self.manual_1m = WindowLimit(0, 60 * NS_PER_S)
@@ -177,14 +129,18 @@ cdef class RiskBook(Exposure):
     def set_limits(self, limits):
         """Judge by other limits from now on. A message limit that changes begins to count anew."""
         cdef int64_t messages_1s_max = limit_value(limits.messages_per_s_max)
+        cdef int64_t messages_10s_max = limit_value(limits.messages_per_10s_max)
         cdef int64_t messages_1m_max = limit_value(limits.messages_per_minute_max)
         self.policy_limits = limits
         self.policy_version = limits.version
         self.take_bounds(&self.bounds_of[BY_STRATEGY], limits)
         if messages_1s_max != self.messages_1s.limit:
             self.messages_1s = WindowLimit(messages_1s_max, NS_PER_S)
+        if messages_10s_max != self.messages_10s.limit:
+            self.messages_10s = WindowLimit(messages_10s_max, 10 * NS_PER_S)
         if messages_1m_max != self.messages_1m.limit:
             self.messages_1m = WindowLimit(messages_1m_max, 60 * NS_PER_S)
+        self.set_equity(self.equity_e8)
 
     def set_manual_limits(self, limits):
         """What a person may ask for by hand; None: nothing but cancels."""
@@ -209,6 +165,12 @@ cdef class RiskBook(Exposure):
         bounds.account_age_ns_max = limit_value(limits.account_age_ns_max)
         bounds.intent_age_ns_max = limit_value(limits.intent_age_ns_max)
         bounds.duplicate_window_ns = limit_value(limits.duplicate_window_ns)
+        bounds.cross_bps_max = limit_value(limits.cross_bps_max)
+        bounds.net_notional_max_e8 = limit_value(limits.net_notional_max_e8)
+        bounds.leverage_max_e8 = limit_value(limits.leverage_max_e8)
+        bounds.open_notional_max_e8 = limit_value(limits.open_notional_max_e8)
+        bounds.unresolved_age_ns_max = limit_value(limits.unresolved_age_ns_max)
+        bounds.spread_bps_max = limit_value(limits.spread_bps_max)
         bounds.is_post_only = limits.is_post_only
         bounds.is_limit_only = limits.is_limit_only
         bounds.is_reducing_only = limits.is_reducing_only
@@ -228,6 +190,47 @@ cdef class RiskBook(Exposure):
         """The account role is alive and its sums are known to be right at ``now_ns``."""
         self.account_ns = now_ns
 
+    def set_equity(self, int64_t equity_e8):
+        """Wallet and open profit: leverage is gross notional over this. 0: nobody knows yet."""
+        self.equity_e8 = max(<int64_t> 0, equity_e8)
+        if self.bounds.leverage_max_e8 == UNLIMITED:
+            self.leverage_gross_max_e8 = <int128> UNLIMITED * E8
+        else:
+            self.leverage_gross_max_e8 = (
+                <int128> self.bounds.leverage_max_e8 * self.equity_e8 // E8)
+
+    def halt_instrument(self, uint32_t instrument_id, int64_t until_ns):
+        """Approve nothing that grows this position before ``until_ns``."""
+        self.watch(instrument_id).halted_until_ns = until_ns
+
+    def refuse_growth(self, int reason):
+        """Refuse with this ``Reason`` whatever grows a position; NONE: no more."""
+        assert reason in REASONS
+        self.growth_refusal = reason
+
+    @property
+    def growth_reason(self):
+        """Why nothing may grow; NONE: it may."""
+        return REASONS[self.growth_refusal]
+
+    def pause_strategy(self, int strategy_id, bint is_paused):
+        """Refuse whatever this strategy places or amends, or let it go on."""
+        assert 0 <= strategy_id <= SOURCE_MAX
+        self.strategies[strategy_id].is_paused = is_paused
+
+    def is_paused(self, int strategy_id):
+        """Whether a strategy is stopped here."""
+        return self.strategies[strategy_id].is_paused
+
+    def messages_of(self, int strategy_id):
+        """Approved places and cancels of a strategy since the start."""
+        return self.strategies[strategy_id].places, self.strategies[strategy_id].cancels
+
+    def message_uses(self, int64_t now_ns):
+        """Messages that count now, in one second, ten seconds and a minute."""
+        return (self.messages_1s.used(now_ns), self.messages_10s.used(now_ns),
+                self.messages_1m.used(now_ns))
+
     # -- judgement ------------------------------------------------------------------------------
 
     def judge(self, Intent intent not None, int64_t now_ns, int trading_state):
@@ -235,7 +238,7 @@ cdef class RiskBook(Exposure):
         cdef const hft_intent *asked = <const hft_intent *> intent.data
         if asked.order_id >> SOURCE_SHIFT == SOURCE_MANUAL and asked.action != ACTION_CANCEL:
             self.judged_state = trading_state
-            return REASONS[REFUSED_MALFORMED]
+            return REASONS[REASON_MALFORMED]
         return REASONS[self.judge_record(asked, now_ns, trading_state)]
 
     def judge_manual(self, Intent intent not None, int64_t now_ns, int trading_state):
@@ -249,9 +252,9 @@ cdef class RiskBook(Exposure):
         if not is_cancel:
             self.judged_state = trading_state
             if self.hand_limits is None:
-                return REASONS[REFUSED_MANUAL_NOT_ALLOWED]
+                return REASONS[REASON_MANUAL_NOT_ALLOWED]
             if asked.order_id >> SOURCE_SHIFT != SOURCE_MANUAL:
-                return REASONS[REFUSED_MALFORMED]
+                return REASONS[REASON_MALFORMED]
         self.bounds = &self.bounds_of[BY_HAND]
         try:
             return REASONS[self.judge_record(asked, now_ns, trading_state)]
@@ -310,7 +313,7 @@ cdef class RiskBook(Exposure):
         if action == ACTION_CANCEL_ALL:
             self.count_message(now_ns)
             return APPROVED
-        return REFUSED_MALFORMED
+        return REASON_MALFORMED
 
     cdef int judge_cancel(self, uint64_t order_id, int64_t now_ns) noexcept:
         # What risk does not know may still be ours: after a restart, or closed a moment ago.
@@ -318,7 +321,9 @@ cdef class RiskBook(Exposure):
         if order != NULL:
             order.is_cancel_asked = True
         elif not 0 < order_id >> SOURCE_SHIFT <= SOURCE_MAX:
-            return REFUSED_UNKNOWN_ORDER
+            return REASON_UNKNOWN_ORDER
+        if order_id >> SOURCE_SHIFT <= SOURCE_MAX:
+            self.strategies[order_id >> SOURCE_SHIFT].cancels += 1
         self.count_message(now_ns)
         return APPROVED
 
@@ -334,20 +339,22 @@ cdef class RiskBook(Exposure):
         cdef Terms terms
         cdef int reason
         if not 0 < source <= SOURCE_MAX or source != intent.strategy_id:
-            return REFUSED_MALFORMED
+            return REASON_MALFORMED
         if intent.side != 1 and intent.side != -1:
-            return REFUSED_MALFORMED
+            return REASON_MALFORMED
         if intent.order_id <= self.last_ids[source]:
-            return REFUSED_ORDER_ID_REUSED
+            return REASON_ORDER_ID_REUSED
         self.last_ids[source] = intent.order_id
+        if self.strategies[source].is_paused:
+            return REASON_STRATEGY_PAUSED
         reason = self.judge_kind(intent, now_ns)
         if reason:
             return reason
         instrument = self.watched(intent.instrument_id)
         if instrument == NULL or not instrument.has_rules:
-            return REFUSED_INSTRUMENT_UNKNOWN
+            return REASON_INSTRUMENT_UNKNOWN
         if not instrument.is_allowed:
-            return REFUSED_INSTRUMENT_NOT_ALLOWED
+            return REASON_INSTRUMENT_NOT_ALLOWED
         if is_market:
             price_e8 = worst_price_e8(instrument, intent.side, self.bounds.price_collar_bps)
         terms = Terms(
@@ -362,7 +369,7 @@ cdef class RiskBook(Exposure):
             instrument.orders[index] >= self.bounds.open_orders_max
             or self.orders.count >= ORDERS_MAX
         ):
-            reason = REFUSED_OPEN_ORDERS_MAX
+            reason = REASON_OPEN_ORDERS_MAX
         if not reason:
             reason = self.judge_exposure(
                 instrument, terms.side, terms.qty_e8, now_ns, trading_state)
@@ -372,6 +379,7 @@ cdef class RiskBook(Exposure):
             intent.order_id, instrument, terms.side, terms.price_e8, terms.qty_e8)
         instrument.last_order[index] = order
         instrument.last_place_ns[index] = now_ns
+        self.strategies[source].places += 1
         self.settle(order)
         return APPROVED
 
@@ -380,23 +388,23 @@ cdef class RiskBook(Exposure):
         cdef bint is_market = intent.order_type == TYPE_MARKET
         if is_market:
             if intent.tif != TIF_UNKNOWN and intent.tif != TIF_GTC:
-                return REFUSED_MALFORMED
+                return REASON_MALFORMED
         elif intent.order_type != TYPE_LIMIT or not TIF_GTC <= intent.tif <= TIF_GTD:
-            return REFUSED_MALFORMED
+            return REASON_MALFORMED
         if intent.is_post_only and (intent.tif != TIF_GTC or is_market):
-            return REFUSED_MALFORMED
+            return REASON_MALFORMED
         if intent.tif == TIF_GTD:
             if not self.venue_offset_ns or (
                 <int128> intent.good_till_s * SECOND_NS
                 < <int128> now_ns + self.venue_offset_ns + GOOD_TILL_S_MIN * SECOND_NS
             ):
-                return REFUSED_MALFORMED
+                return REASON_MALFORMED
         elif intent.good_till_s:
-            return REFUSED_MALFORMED
+            return REASON_MALFORMED
         if self.bounds.is_post_only and not intent.is_post_only:
-            return REFUSED_ORDER_KIND_NOT_ALLOWED
+            return REASON_ORDER_KIND_NOT_ALLOWED
         if self.bounds.is_limit_only and is_market:
-            return REFUSED_ORDER_KIND_NOT_ALLOWED
+            return REASON_ORDER_KIND_NOT_ALLOWED
         return APPROVED
 
     cdef int judge_amend(
@@ -408,14 +416,16 @@ cdef class RiskBook(Exposure):
         cdef int64_t approved_e8, remaining_e8, more_e8
         cdef int reason
         if order == NULL or order.is_closed:
-            return REFUSED_UNKNOWN_ORDER
+            return REASON_UNKNOWN_ORDER
+        if not order.is_adopted and self.strategies[order.order_id >> SOURCE_SHIFT].is_paused:
+            return REASON_STRATEGY_PAUSED
         instrument = order.instrument
         if intent.instrument_id != instrument.instrument_id or intent.side != order.side:
-            return REFUSED_MALFORMED
+            return REASON_MALFORMED
         if not instrument.has_rules:
-            return REFUSED_INSTRUMENT_UNKNOWN
+            return REASON_INSTRUMENT_UNKNOWN
         if intent.qty_e8 <= order.cum_qty_e8:
-            return REFUSED_QTY_RANGE  # the venue would cancel it: then a cancel is meant
+            return REASON_QTY_RANGE  # the venue would cancel it: then a cancel is meant
         terms = Terms(
             price_e8=intent.price_e8, qty_e8=intent.qty_e8, decide_ns=intent.decide_ns,
             side=order.side, is_market=False, is_reduce_only=intent.is_reduce_only != 0)
@@ -442,19 +452,19 @@ cdef class RiskBook(Exposure):
         """May anything new be asked for at this moment?"""
         cdef const LimitValues *bounds = self.bounds
         if trading_state == TRADING_HALTED:
-            return REFUSED_TRADING_HALTED
+            return REASON_TRADING_HALTED
         if is_older(decide_ns, bounds.intent_age_ns_max, now_ns):
-            return REFUSED_INTENT_EXPIRED
+            return REASON_INTENT_EXPIRED
         if instrument.status != STATUS_TRADING:
-            return REFUSED_INSTRUMENT_NOT_TRADING
+            return REASON_INSTRUMENT_NOT_TRADING
         if instrument.feed_state != FEED_LIVE:
-            return REFUSED_STALE_DATA
+            return REASON_STALE_DATA
         if is_older(instrument.recv_ns, bounds.feed_age_ns_max, now_ns):
-            return REFUSED_STALE_DATA
+            return REASON_STALE_DATA
         if instrument.mark_e8 and is_older(instrument.mark_ns, bounds.mark_age_ns_max, now_ns):
-            return REFUSED_STALE_DATA
+            return REASON_STALE_DATA
         if is_older(self.account_ns, bounds.account_age_ns_max, now_ns):
-            return REFUSED_ACCOUNT_STALE
+            return REASON_ACCOUNT_STALE
         return APPROVED
 
     cdef int judge_form(
@@ -470,21 +480,21 @@ cdef class RiskBook(Exposure):
             qty_max_e8 = instrument.market_qty_max_e8
             least_e16 = <int128> mid_e8(instrument) * terms.qty_e8
         if terms.price_e8 <= 0 or terms.qty_e8 <= 0:
-            return REFUSED_MALFORMED
+            return REASON_MALFORMED
         if terms.qty_e8 % instrument.step_e8:
-            return REFUSED_QTY_OFF_STEP
+            return REASON_QTY_OFF_STEP
         if not instrument.qty_min_e8 <= terms.qty_e8 <= qty_max_e8:
-            return REFUSED_QTY_RANGE
+            return REASON_QTY_RANGE
         if not terms.is_market:
             reason = self.judge_price(instrument, terms)
             if reason:
                 return reason
         if least_e16 < <int128> instrument.notional_min_e8 * E8 and not terms.is_reduce_only:
-            return REFUSED_NOTIONAL_MIN
+            return REASON_NOTIONAL_MIN
         if terms.qty_e8 > bounds.order_qty_max_e8:
-            return REFUSED_ORDER_QTY_MAX
+            return REASON_ORDER_QTY_MAX
         if notional_e16 > <int128> bounds.order_notional_max_e8 * E8:
-            return REFUSED_ORDER_NOTIONAL_MAX
+            return REASON_ORDER_NOTIONAL_MAX
         return APPROVED
 
     cdef int judge_price(
@@ -500,20 +510,24 @@ cdef class RiskBook(Exposure):
         cdef int128 from_mid_e8 = 2 * price_e8 - twice_mid_e8
         cdef int128 from_mark_e8 = price_e8 - mark_e8
         if terms.price_e8 % instrument.tick_e8:
-            return REFUSED_PRICE_OFF_TICK
+            return REASON_PRICE_OFF_TICK
         if not instrument.price_min_e8 <= terms.price_e8 <= instrument.price_max_e8:
-            return REFUSED_PRICE_COLLAR
+            return REASON_PRICE_COLLAR
         if max(from_mid_e8, -from_mid_e8) * BPS > twice_mid_e8 * bounds.price_collar_bps:
-            return REFUSED_PRICE_COLLAR
+            return REASON_PRICE_COLLAR
+        if bounds.cross_bps_max < BPS and beyond_other_side(
+            instrument, terms.side, price_e8, bounds.cross_bps_max
+        ):
+            return REASON_AGGRESSIVE_CROSS
         if not mark_e8:
             return APPROVED
         if max(from_mark_e8, -from_mark_e8) * BPS > mark_e8 * bounds.mark_collar_bps:
-            return REFUSED_MARK_COLLAR
+            return REASON_MARK_COLLAR
         # The venue's own band: PERCENT_PRICE. 0: no rule.
         if terms.side > 0 and up_e8 and price_e8 * E8 > mark_e8 * up_e8:
-            return REFUSED_MARK_COLLAR
+            return REASON_MARK_COLLAR
         if terms.side < 0 and down_e8 and price_e8 * E8 < mark_e8 * down_e8:
-            return REFUSED_MARK_COLLAR
+            return REASON_MARK_COLLAR
         return APPROVED
 
     cdef int judge_duplicate(
@@ -528,7 +542,7 @@ cdef class RiskBook(Exposure):
             return APPROVED
         if now_ns - instrument.last_place_ns[index] >= self.bounds.duplicate_window_ns:
             return APPROVED
-        return REFUSED_DUPLICATE
+        return REASON_DUPLICATE
 
     cdef int judge_exposure(
         self, const InstrumentExposure *instrument, int side, int64_t more_e8, int64_t now_ns,
@@ -539,7 +553,7 @@ cdef class RiskBook(Exposure):
         # Seen from this side: a positive worst case is a position that grows this way.
         cdef int128 worst_e8 = worst_long_e8(instrument)
         cdef int128 other_e8 = -worst_short_e8(instrument)
-        cdef int128 price_e8, gross_e8
+        cdef int reason
         if side < 0:
             worst_e8, other_e8 = other_e8, worst_e8
         worst_e8 += more_e8
@@ -547,23 +561,61 @@ cdef class RiskBook(Exposure):
             return self.take_message(now_ns)
         # It may grow the position: the checks that a shrinking order need not pass.
         if bounds.is_reducing_only or trading_state != TRADING_ACTIVE:
-            return REFUSED_REDUCING_ONLY
-        if self.unresolved_count >= bounds.unresolved_max:
-            return REFUSED_UNRESOLVED_MAX
+            return REASON_REDUCING_ONLY
+        reason = self.judge_growth(instrument, now_ns)
+        if reason:
+            return reason
         if not more_e8:
             return self.take_message(now_ns)
         if worst_e8 != capped(worst_e8):
-            return REFUSED_POSITION_MAX  # no record could hold such a position
-        price_e8 = value_price_e8(instrument)
-        if worst_e8 * price_e8 > <int128> bounds.position_notional_max_e8 * E8:
-            return REFUSED_POSITION_MAX
-        gross_e8 = max(worst_e8, <int128> capped(other_e8)) * price_e8 // E8
-        if (
-            gross_e8 > instrument.gross_e8
-            and self.gross_e8 - instrument.gross_e8 + gross_e8 > bounds.gross_notional_max_e8
+            return REASON_POSITION_MAX  # no record could hold such a position
+        reason = self.judge_account(instrument, index_of(side), worst_e8, other_e8, more_e8)
+        return reason if reason else self.take_message(now_ns)
+
+    cdef int judge_growth(
+        self, const InstrumentExposure *instrument, int64_t now_ns,
+    ) noexcept nogil:
+        """Is this a moment at which any position may grow, and this one?"""
+        cdef const LimitValues *bounds = self.bounds
+        cdef int128 spread_e8 = <int128> instrument.ask_e8 - instrument.bid_e8
+        if self.unresolved_count >= bounds.unresolved_max:
+            return REASON_UNRESOLVED_MAX
+        if self.unresolved_since_ns and self.unresolved_count and is_older(
+            self.unresolved_since_ns, bounds.unresolved_age_ns_max, now_ns
         ):
-            return REFUSED_GROSS_NOTIONAL_MAX
-        return self.take_message(now_ns)
+            return REASON_UNRESOLVED_AGE
+        if self.growth_refusal:
+            return self.growth_refusal
+        if now_ns < instrument.halted_until_ns:
+            return REASON_VOLATILITY_HALT
+        if spread_e8 * BPS > <int128> mid_e8(instrument) * bounds.spread_bps_max:
+            return REASON_SPREAD_HALT
+        return APPROVED
+
+    cdef int judge_account(
+        self, const InstrumentExposure *instrument, int index, int128 worst_e8, int128 other_e8,
+        int64_t more_e8,
+    ) noexcept nogil:
+        """Money: of this side's open orders, this position, and of the account."""
+        cdef const LimitValues *bounds = self.bounds
+        cdef int128 price_e8 = value_price_e8(instrument)
+        cdef int128 open_e8 = capped(instrument.open_e8[index] + more_e8)
+        cdef int128 value_e8, gross_e8
+        if open_e8 * price_e8 > <int128> bounds.open_notional_max_e8 * E8:
+            return REASON_OPEN_NOTIONAL_MAX
+        if worst_e8 * price_e8 > <int128> bounds.position_notional_max_e8 * E8:
+            return REASON_POSITION_MAX
+        value_e8 = worst_e8 * price_e8 // E8
+        if self.net_e8[index] - instrument.net_e8[index] + value_e8 > bounds.net_notional_max_e8:
+            return REASON_NET_NOTIONAL_MAX
+        gross_e8 = max(value_e8, clamped(other_e8) * price_e8 // E8)
+        if gross_e8 > instrument.gross_e8:
+            gross_e8 += self.gross_e8 - instrument.gross_e8
+            if gross_e8 > bounds.gross_notional_max_e8:
+                return REASON_GROSS_NOTIONAL_MAX
+            if gross_e8 > self.leverage_gross_max_e8:
+                return REASON_LEVERAGE_MAX
+        return APPROVED
 
     cdef int take_message(self, int64_t now_ns) noexcept:
         """The last check, as it counts: whatever passes here is approved."""
@@ -572,19 +624,22 @@ cdef class RiskBook(Exposure):
                 self.manual_1s.take_if_room(now_ns, 1, self.manual_1s.limit)
                 and self.manual_1m.take_if_room(now_ns, 1, self.manual_1m.limit)
             ):
-                return REFUSED_MESSAGE_RATE
+                return REASON_MESSAGE_RATE
             self.count_message(now_ns)  # strategies have so much less
             return APPROVED
         if (
             self.messages_1s.take_if_room(now_ns, 1, self.messages_1s.limit)
+            and self.messages_10s.take_if_room(now_ns, 1, self.messages_10s.limit)
             and self.messages_1m.take_if_room(now_ns, 1, self.messages_1m.limit)
         ):
             return APPROVED
-        return REFUSED_MESSAGE_RATE
+        return REASON_MESSAGE_RATE
 
     cdef void count_message(self, int64_t now_ns) noexcept:
         """A cancel counts, but is never refused."""
         self.messages_1s.count(now_ns)
         self.messages_1s.push(now_ns, 1)
+        self.messages_10s.count(now_ns)
+        self.messages_10s.push(now_ns, 1)
         self.messages_1m.count(now_ns)
         self.messages_1m.push(now_ns, 1)

@@ -22,6 +22,7 @@ from hft.records import AlertCode, ExecKind, Mode, Reason
 from hft.roles.alerts import Alerts, Severity
 from hft.roles.context import Context, instrument_views
 from hft.roles.order_resolver import LISTEN_KEY_FILE
+from hft.roles.paper_account import PaperAccount
 from hft.roles.reconciliation import Difference, Key, Reconciliation, TradeCheck
 from hft.roles.venue_access import VenueLimits, make_rest
 from hft.roles.venue_look import Look, incomes_since, look_at_venue
@@ -64,6 +65,12 @@ class Account:
         self._balance_cells, balance_buffer = context.cell_writer("balances")
         self._balance_cell = Balance(balance_buffer)
         self._alerts = Alerts(context)
+        self._paper = PaperAccount(
+            context,
+            (self._position_cells, self._position_cell),
+            (self._balance_cells, self._balance_cell),
+            self._alerts,
+        )
         self._marks, mark_buffer = context.cell_reader("marks")
         self._mark = MarkPrice(mark_buffer)
         self._execution_page = context.page_of("execution")
@@ -118,6 +125,7 @@ class Account:
         else:
             self._positions = {number: Position(number) for number in self._positions}
             self._as_of = dict.fromkeys(self._positions, 0)
+        self._paper.load(self._quote_ids)
         self._credentials = load_credentials(self._context.config.venue)
 
     def start_sessions(
@@ -174,15 +182,18 @@ class Account:
 
     def do_work(self, now_ns: int) -> int:
         """Apply executions, value positions, look for trades that only one source shows."""
+        paper_count = self._paper.do_work()
         if not self._is_adopted:
-            return 0
-        count = self._apply_executions(now_ns)
+            return paper_count
+        count = paper_count + self._apply_executions(now_ns)
         if now_ns - self._valued_ns >= VALUE_EVERY_NS:
             self._valued_ns = now_ns
             for instrument_id, position in self._positions.items():
                 if self._marks.read(instrument_id):
                     position.mark_e8 = self._mark.mark_e8
+                    self._paper.value(instrument_id, self._mark.mark_e8)
             self._publish()
+            self._paper.publish()
             self._check_trades(now_ns)
         return count
 

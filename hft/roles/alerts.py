@@ -33,11 +33,11 @@ FOREIGN: Final = {
 
 
 class Alerts:
-    """Writer of the ring. Nobody is waited for: who reads too slowly misses some."""
+    """Writer of a ring of alerts. Nobody is waited for: who reads too slowly misses some."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, ring: str = "alerts") -> None:
         self._source = context.source
-        self._ring, buffer = context.ring_writer("alerts")
+        self._ring, buffer = context.ring_writer(ring)
         self._record = Alert(buffer)
 
     def send(

@@ -114,6 +114,8 @@ class Context:
         self.state_dir = Path(plan.state_dir)
         self.source = int(graph.ROLE_IDS[role])
         self.epoch = 0
+        self.is_first = True
+        """Whether nobody has had this role in this system before."""
         self._system = plan.name
         self._segments: dict[str, Segment] = {}
         self._pages: dict[str, RolePage] = {}
@@ -129,6 +131,7 @@ class Context:
         Counters go on; a gauge says how things are now, and that nobody knows yet. What the venue
         has forbidden this address holds whoever is told of it.
         """
+        self.is_first = not self.page.epoch
         self.epoch = self.page.adopt()
         for gauge in counters.GAUGES:
             if gauge not in LASTING_GAUGES:
@@ -158,6 +161,8 @@ class Context:
         bells = self._attach(BELLS_SPEC, writable=True)
         found: dict[int, Bell] = {}
         for role in roles:
+            if role in graph.OPTIONAL_ROLES and not self.plan.has_role(role):
+                continue
             process = self.plan.process_of(role)
             if process.bell != self.process.bell and process.bell not in found:
                 fifo = self.run_dir / f"{process.name}.fifo"

@@ -60,6 +60,7 @@ class Execution:
         self._venue = context.config.venue
         self._decisions, decision_buffer = context.ring_reader("decisions")
         self._decision = Decision(decision_buffer)
+        self._has_paper = context.plan.has_role("paper")
         self._permit = context.permit()
         self._halt = context.halt
         self._risk = context.page_of("risk")
@@ -271,6 +272,9 @@ class Execution:
         order = self._keeper.table.get(decision.order_id)
         if decision.reason != Reason.NONE:
             self._keeper.refuse(decision, order, Reason(decision.reason), now_ns)
+            return
+        if decision.mode == Mode.PAPER and self._has_paper:
+            self._keeper.pass_over(decision)  # paper answers it
             return
         if decision.mode != Mode.LIVE:
             reason = Reason.NOT_LIVE

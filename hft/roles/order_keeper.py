@@ -159,6 +159,17 @@ class OrderKeeper:
         exec_kind = ExecKind.UNKNOWN
         if decision.reason == Reason.NONE:
             exec_kind = _DROPS[Action(decision.action)]
+        self._note_consumed(decision, exec_kind, reason)
+        if exec_kind != ExecKind.UNKNOWN:
+            self._publish_drop(decision, order, exec_kind, reason, now_ns)
+        self.settle()
+
+    def pass_over(self, decision: Decision) -> None:
+        """Journal a decision that somebody else answers: nothing is sent or published here."""
+        self._note_consumed(decision, ExecKind.UNKNOWN, Reason.NOT_LIVE)
+        self.settle()
+
+    def _note_consumed(self, decision: Decision, exec_kind: ExecKind, reason: Reason) -> None:
         entry = self._entry
         entry.clear()
         entry.order_id, entry.cause_seq = decision.order_id, decision.seq
@@ -166,9 +177,6 @@ class OrderKeeper:
         entry.strategy_id, entry.action = decision.strategy_id, decision.action
         entry.side, entry.instrument_id = decision.side, decision.instrument_id
         self._append(JournalKind.CONSUMED, exec_kind, reason)
-        if exec_kind != ExecKind.UNKNOWN:
-            self._publish_drop(decision, order, exec_kind, reason, now_ns)
-        self.settle()
 
     def settle(self) -> None:
         """What is journalled, published and stored: a successor need not look at it again."""

@@ -23,7 +23,8 @@ from hft.roles.runner import LoopRunner, Stopper, run_loop
 from hft.units import NS_PER_MS
 
 PARK_NS: Final = 20 * NS_PER_MS
-SOCKET_ROLES = frozenset({"feed", "execution", "account"})
+SOCKET_ROLES = frozenset({"feed", "execution", "account", "paper"})
+"""Roles that live in an event loop: for their sockets, or for a timer of their own."""
 SIGNING_ROLES = frozenset({"execution", "account"})
 
 
@@ -49,6 +50,10 @@ def make_role(name: str, context: Context) -> Role:
         from hft.roles.account import Account
 
         return Account(context)
+    if name == "paper":
+        from hft.roles.paper import Paper
+
+        return Paper(context)
     if name == "recorder":
         from hft.roles.recorder import Recorder
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from hft import counters, graph
 from hft.counters import RoleState
 from hft.records import SLOT_BYTES
+from hft.roles.audit_trail import AuditTrail
 from hft.roles.context import Context, ring_spec
 from hft.roles.journal_copy import JournalCopy
 from hft.roles.journal_files import CAPACITY, FOLDER, LAYOUT_HASH, FileHeader
@@ -45,11 +46,14 @@ class Recorder:
             sync_s=settings.sync_ms * NS_PER_MS / 1e9,
         )
         context.page.set_gauge(counters.COPIED_SEQ.id, self._reported_seq)
+        self._audit = AuditTrail(context)
+        self._audited = context.page.cursor(graph.cursor_index("acts"))
 
     def on_start(self, now_ns: int) -> None:
         """Begin to copy; what the predecessor left is looked at there, as the disk may hang."""
         self._page.state = int(RoleState.RECOVERING)
         self._copy.start()
+        self._audit.start()
 
     def do_work(self, now_ns: int) -> int:
         """Tell how far the copy is; returns how many entries became safe."""
@@ -57,6 +61,7 @@ class Recorder:
         if copy.crash is not None:
             raise copy.crash
         self._tell_state()
+        self._audited.store(self._audit.written_seq)
         if copy.syncs == self._syncs:
             return 0
         syncs, lost, copied_seq = copy.syncs, copy.lost, copy.copied_seq
@@ -88,6 +93,7 @@ class Recorder:
 
     def on_close(self) -> None:
         """Close the file; a thread that hangs in the disk is left to the end of the process."""
+        self._audit.end(CLOSE_S_MAX)
         if self._copy.end(CLOSE_S_MAX):
             self._segment.close()
 

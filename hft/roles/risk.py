@@ -11,13 +11,18 @@ from hft import counters, graph
 from hft.core.generated.views import Decision, Execution, Intent, MarkPrice, Position, TopOfBook
 from hft.core.generated.views import Order as OrderRow
 from hft.core.instruments import InstrumentRules
+from hft.core.order_id import SOURCE_MAX
 from hft.core.permit import pack_permit, permit_state
-from hft.core.policies import limits_for, manual_limits_for
+from hft.core.policies import Limits, changes_between, manual_limits_for
 from hft.core.risk import RiskBook
 from hft.counters import RoleState
+from hft.errors import UsageError
 from hft.graph import RingId
-from hft.records import ExecKind, Mode, Reason, TradingState
+from hft.records import AlertCode, ExecKind, Mode, Reason, TradingState
+from hft.roles import limits_file
+from hft.roles.alerts import Severity
 from hft.roles.context import Context, InstrumentWatch
+from hft.roles.risk_watch import RiskWatch
 from hft.units import NS_PER_MS
 from ipc import Command, RingReader
 
@@ -27,6 +32,9 @@ MANUAL_PER_CYCLE_MAX: Final = 4
 """By hand nobody asks for more; strategies do not wait for it."""
 COMMANDS_EVERY_NS: Final = 20 * NS_PER_MS
 CELLS_EVERY_NS: Final = 50 * NS_PER_MS
+LIVE: Final = int(Mode.LIVE)
+WATCHED_KINDS: Final = (int(ExecKind.FILL), int(ExecKind.REJECTED))
+"""What breakers count."""
 PENDING_SLOT: Final = 0
 """Place in the role page where the batch in the making is noted."""
 STATE_SLOT: Final = 1
@@ -67,6 +75,7 @@ class Risk:
         self._intents, intent_buffer = context.ring_reader("intents.strategy")
         self._manual, manual_buffer = context.ring_reader("intents.manual")
         self._executions, execution_buffer = context.ring_reader("executions")
+        self._paper_executions, paper_buffer = context.ring_reader("executions.paper")
         self._tops, top_buffer = context.cell_reader("tops")
         self._marks, mark_buffer = context.cell_reader("marks")
         self._decision, self._intent = Decision(decision_buffer), Intent(intent_buffer)
@@ -77,6 +86,7 @@ class Risk:
             self._manual, Intent(manual_buffer), MANUAL_SLOT, RingId.MANUAL, MANUAL_PER_CYCLE_MAX
         )
         self._execution = Execution(execution_buffer)
+        self._paper_execution = Execution(paper_buffer)
         self._top, self._mark = TopOfBook(top_buffer), MarkPrice(mark_buffer)
         self._permit = context.permit()
         self._halt = context.halt
@@ -87,12 +97,18 @@ class Risk:
         self._adjusted_e8: dict[int, int] = {}
         self._instruments = InstrumentWatch(context)
         self._state = TradingState.HALTED
+        self._limits: Limits
         self._cells_ns = 0
         self._renewed_ns = 0
         self._renewed_state = TradingState.HALTED
         self._commanded_ns = 0
         self._dropped = 0
+        self._cause = "risk began"
+        self._told_state: TradingState | None = None
         self._book: RiskBook
+        self._paper: RiskBook
+        self._observed: RiskBook
+        self._watch: RiskWatch
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -101,17 +117,29 @@ class Risk:
         self._page.state = int(RoleState.RECOVERING)
         noted = self._page.pending(STATE_SLOT)
         self._state = permit_state(self._permit.load() if noted is None else noted[1])
-        overrides = msgspec.structs.asdict(self._config.limits)
-        limits = limits_for(self._config.policy, self._context.plan.equity_e8, overrides)
-        self._book = RiskBook(limits, [i.instrument_id for i in self._context.plan.instruments])
-        manual = msgspec.structs.asdict(self._config.manual)
-        self._book.set_manual_limits(manual_limits_for(limits, manual))
+        self._limits, problem = limits_file.in_force_or_configured(self._context.plan)
+        self._book, self._observed = self._new_book(), self._new_book()
+        self._watch = RiskWatch(self._context, self._book)
+        text = f"{self._limits.policy}, version {self._limits.version:#x} {problem}"
+        self._watch.tell(AlertCode.LIMITS_CHANGED, Severity.INFORMATION, text)
+        self._page.set_gauge(counters.LIMITS_VERSION.id, self._limits.version)
+        self._rebuild()
+        self._rebuild_paper()
         self._read_instruments()
-        self._rebuild(now_ns)
         self._resume()
         self._page.state = int(RoleState.READY)
 
-    def _rebuild(self, now_ns: int) -> None:
+    def _new_book(self) -> RiskBook:
+        plan = self._context.plan
+        book = RiskBook(self._limits, [i.instrument_id for i in plan.instruments])
+        book.set_manual_limits(self._manual_limits())
+        book.set_equity(plan.equity_e8)
+        return book
+
+    def _manual_limits(self) -> Limits | None:
+        return manual_limits_for(self._limits, msgspec.structs.asdict(self._config.manual))
+
+    def _rebuild(self) -> None:
         """Positions ⊕ executions after their as-of ⊕ open rows ⊕ approved decisions not consumed.
 
         Execution goes on meanwhile. Its decisions cursor is read first: a decision consumed
@@ -120,30 +148,52 @@ class Risk:
         consumed_seq = (
             self._context.page_of("execution").cursor(graph.cursor_index("decisions")).value
         )
-        read_seq = self._executions.seq
-        oldest_seq = read_seq
+        self._fill_book(self._book, Mode.LIVE, self._executions, consumed_seq)
+
+    def _rebuild_paper(self) -> None:
+        """The same for orders that our own matching fills: they are counted for themselves."""
+        self._paper = self._new_book()
+        for view in InstrumentWatch(self._context).poll():
+            self._paper.set_instrument(InstrumentRules.from_view(view))
+        newest_seq = self._decisions.next_seq - 1
+        self._fill_book(self._paper, Mode.PAPER, self._paper_executions, newest_seq)
+
+    def _fill_book(
+        self, book: RiskBook, mode: Mode, executions: RingReader, consumed_seq: int
+    ) -> None:
+        name = "executions" if mode is Mode.LIVE else "executions.paper"
+        read_seq = oldest_seq = executions.seq
         position = self._position
         for instrument in self._context.plan.instruments:
-            index = graph.position_cell(Mode.LIVE, instrument.instrument_id)
-            as_of_seq = 0
-            if self._positions.read(index):
+            number, as_of_seq = instrument.instrument_id, 0
+            if self._positions.read(graph.position_cell(mode, number)):
                 as_of_seq = position.executions_seq
-                self._book.add_position(instrument.instrument_id, position.position_e8, as_of_seq)
-                self._adjusted_e8[instrument.instrument_id] = position.adjusted_e8
+                book.add_position(number, position.position_e8, as_of_seq)
+                if mode is Mode.LIVE:
+                    self._adjusted_e8[number] = position.adjusted_e8
             oldest_seq = min(oldest_seq, as_of_seq)
-        rows, row_buffer = self._context.cell_reader("orders")
+        rows, row_buffer = self._context.cell_reader(name.replace("executions", "orders"))
         row = OrderRow(row_buffer)
         for index in range(graph.ORDER_ROWS_MAX):
             if rows.read(index) and row.order_id:
-                self._book.add_open_order(row)
-        past, past_buffer = self._context.observer("executions", oldest_seq + 1)
+                book.add_open_order(row)
+        past, past_buffer = self._context.observer(name, oldest_seq + 1)
         execution = Execution(past_buffer)
         while past.seq < read_seq and past.next():
-            self._book.on_execution(execution)
+            book.on_execution(execution)
         approved, approved_buffer = self._context.observer("decisions", consumed_seq + 1)
         decision = Decision(approved_buffer)
         while approved.next():
-            self._book.add_approved(decision)
+            if self._book_of(decision.mode) is book:
+                book.add_approved(decision)
+
+    def _book_of(self, mode: int) -> RiskBook:
+        """The exposure that an intent of this mode is judged in, and adds to."""
+        if mode == LIVE:
+            return self._book
+        if mode == Mode.PAPER:
+            return self._paper
+        return self._observed if mode == Mode.OBSERVE else self._book
 
     def _resume(self) -> None:
         """Finish what a predecessor began: commit a batch if it is visible, else redo it."""
@@ -164,9 +214,10 @@ class Risk:
         work_count = self._poll_executions(now_ns)
         if now_ns - self._cells_ns >= CELLS_EVERY_NS:
             self._cells_ns = now_ns
-            self._read_positions()
+            profit_e8 = self._read_positions()
             self._read_instruments()
             self._measure_venue_clock()
+            self._watch.look(now_ns, profit_e8)
         work_count += self._judge(now_ns)
         self._renew(now_ns)
         if now_ns - self._commanded_ns >= COMMANDS_EVERY_NS:
@@ -179,29 +230,47 @@ class Risk:
         executions, record = self._executions, self._execution
         while count < EXECUTIONS_PER_CYCLE_MAX and executions.next():
             self._book.on_execution(record)
+            if record.exec_kind in WATCHED_KINDS:
+                self._watch.on_execution(record, now_ns)
             if record.reason:
                 self._react(record, now_ns)
             count += 1
         if count:
             executions.commit()
+        return count + self._poll_paper()
+
+    def _poll_paper(self) -> int:
+        count = 0
+        executions, record = self._paper_executions, self._paper_execution
+        while count < EXECUTIONS_PER_CYCLE_MAX and executions.next():
+            self._paper.on_execution(record)
+            count += 1
+        if executions.lapped:
+            self._rebuild_paper()
         return count
 
     def _react(self, record: Execution, now_ns: int) -> None:
         """What nobody here asked for ends normal trading, before the record counts as read."""
         reason = record.reason
-        if reason == Reason.OWN_OVERFILL or (
+        if reason == Reason.NOT_LIVE:
+            self._observed.on_execution(record)  # nobody fills what is only observed
+        elif reason == Reason.OWN_OVERFILL or (
             reason == Reason.FOREIGN_ORDER and record.exec_kind in FOREIGN_KINDS
         ):
             if self._state == TradingState.ACTIVE:
-                self._set_state(TradingState.REDUCING)
+                self._set_state(TradingState.REDUCING, Reason(reason).name)
                 self._renew(now_ns)
         elif reason >= Reason.LIQUIDATION and record.exec_kind in FOREIGN_KINDS:
             self._halt.set(FORCED_CLOSES[Reason(reason)], self.name)
             self._renew(now_ns)
 
-    def _read_positions(self) -> None:
-        """Take over what the account adjusted: no execution tells of it."""
+    def _read_positions(self) -> int | None:
+        """Take over what the account adjusted: no execution tells of it.
+
+        Returns the account's profit, realised and open; None: nobody knows it yet.
+        """
         position = self._position
+        profit_e8 = 0
         for instrument in self._context.plan.instruments:
             number = instrument.instrument_id
             if self._positions.read(graph.position_cell(Mode.LIVE, number)):
@@ -209,17 +278,29 @@ class Risk:
                 if change_e8:
                     self._adjusted_e8[number] = position.adjusted_e8
                     self._book.adjust_position(number, change_e8)
+                profit_e8 += position.realised_pnl_e8 + position.unrealised_pnl_e8
+                profit_e8 += position.funding_e8 - position.fee_e8
+        if self._account.gauge(counters.AGREES.id) or self._account.gauge(counters.DIFFERS.id):
+            self._book.on_account(self._account.beat_ns)
+        if not self._account.gauge(counters.RECONCILED_NS.id):
+            return None
+        for book in (self._book, self._paper, self._observed):
+            book.set_equity(self._context.plan.equity_e8 + profit_e8)
+        return profit_e8
 
     def _read_instruments(self) -> None:
         for view in self._instruments.poll():
-            self._book.set_instrument(InstrumentRules.from_view(view))
+            for book in (self._book, self._paper, self._observed):
+                book.set_instrument(InstrumentRules.from_view(view))
 
     def _measure_venue_clock(self) -> None:
         """Execution compares its wall clock with the venue's; orders with a date need both."""
         page = self._execution_page
         if page.state == RoleState.READY:
             ours_ns = time.time_ns() - time.monotonic_ns()
-            self._book.venue_offset_ns = ours_ns + page.gauge(counters.CLOCK_OFFSET_NS.id)
+            offset_ns = ours_ns + page.gauge(counters.CLOCK_OFFSET_NS.id)
+            for book in (self._book, self._paper, self._observed):
+                book.venue_offset_ns = offset_ns
 
     def _judge(self, now_ns: int) -> int:
         """The person first: who trades by hand wants out of something."""
@@ -230,7 +311,7 @@ class Risk:
         """Judge what waits in one ring: each intent becomes one decision, whatever dies."""
         count = 0
         intents, intent, slot, ring, most = intake
-        is_manual = ring is RingId.MANUAL
+        is_manual, watch = ring is RingId.MANUAL, self._watch
         while count < most and self._decisions.free and intents.next():
             reason = self._verdict(intent, now_ns, is_manual)
             self._fill_decision(intent, reason, now_ns, ring)
@@ -242,13 +323,16 @@ class Risk:
             self._page.count(counters.APPROVED.id if reason == Reason.NONE else counters.REFUSED.id)
             # A second look at the clock, for the measurement only: the turn's may be older than
             # the intent, when strategy and risk share a process.
-            self._page.record_ns(counters.RISK_NS.id, time.monotonic_ns() - intent.publish_ns)
+            waited_ns = time.monotonic_ns() - intent.publish_ns
+            self._page.record_ns(counters.RISK_NS.id, waited_ns)
+            if waited_ns > watch.waited_ns:
+                watch.waited_ns = waited_ns
             count += 1
         return count
 
     def _verdict(self, intent: Intent, now_ns: int, is_manual: bool = False) -> Reason:
         instrument_id = intent.instrument_id
-        book = self._book
+        book = self._book_of(intent.mode)
         if instrument_id >= graph.INSTRUMENTS_MAX:
             return Reason.INSTRUMENT_UNKNOWN
         if self._tops.read(instrument_id):
@@ -268,16 +352,16 @@ class Risk:
             return min(self._state, TradingState.REDUCING)
         return self._state
 
-    def _set_state(self, state: TradingState) -> None:
+    def _set_state(self, state: TradingState, cause: str) -> None:
         """Change the state that a successor inherits; the permit follows it."""
-        self._state = state
+        self._state, self._cause = state, cause
         self._page.begin(STATE_SLOT, 1, int(state))
 
     def _fill_decision(
         self, intent: Intent, reason: Reason, now_ns: int, ring: RingId = RingId.INTENTS
     ) -> None:
         context = self._context
-        self._book.fill_decision(
+        self._book_of(intent.mode).fill_decision(
             self._decision,
             intent,
             reason,
@@ -292,11 +376,15 @@ class Risk:
     def _renew(self, now_ns: int) -> None:
         """Store a fresh lease, or at once an empty one when trading is halted."""
         granted = self._granted()
+        if granted is not self._told_state:
+            self._told_state = granted
+            text = f"{granted.name}: {self._cause}"
+            self._watch.tell(AlertCode.TRADING_STATE, Severity.WARNING, text, int(granted))
         if granted == TradingState.HALTED:
             if self._permit.load():
                 self._permit.store(0)
                 self._renewed_state = TradingState.HALTED
-                self._set_state(TradingState.HALTED)
+                self._set_state(TradingState.HALTED, "the halt is latched")
                 self._page.set_gauge(counters.PERMIT_STATE.id, 0)
             return
         is_due = now_ns - self._renewed_ns >= self._config.permit_renew_ms * NS_PER_MS
@@ -321,11 +409,39 @@ class Risk:
         return count
 
     def _carry_out(self, command: Command) -> None:
+        cause = f"{command.args.get('reason', command.name)} ({command.sender})"
         if command.name == "arm":
             self._halt.clear()
-            self._set_state(TradingState.ACTIVE)
+            self._watch.on_armed()
+            self._set_state(TradingState.ACTIVE, cause)
         elif command.name == "reduce":
-            self._set_state(TradingState.REDUCING)
+            self._set_state(TradingState.REDUCING, cause)
+        elif command.name == "limits":
+            self._take_limits()
+        elif command.name == "resume":
+            strategy_id = command.args.get("strategy_id")
+            if isinstance(strategy_id, int) and 0 < strategy_id <= SOURCE_MAX:
+                self._watch.resume(strategy_id, cause)
+
+    def _take_limits(self) -> None:
+        """Judge by the limits that a person saved, unless a step is too great."""
+        try:
+            limits = limits_file.in_force(self._context.plan)
+            changes = changes_between(self._limits, limits)
+            for change in changes:
+                change.check()
+        except UsageError as error:
+            self._page.count(counters.CHANGES_REFUSED.id)
+            self._watch.tell(AlertCode.LIMITS_REFUSED, Severity.WARNING, error.message)
+            return
+        self._limits = limits
+        for book in (self._book, self._paper, self._observed):
+            book.set_limits(limits)
+            book.set_manual_limits(self._manual_limits())
+        self._page.set_gauge(counters.LIMITS_VERSION.id, limits.version)
+        self._page.count(counters.LIMIT_CHANGES.id)
+        text = f"version {limits.version:#x}: {', '.join(change.name for change in changes)}"
+        self._watch.tell(AlertCode.LIMITS_CHANGED, Severity.WARNING, text)
 
     # -- end ------------------------------------------------------------------------------------
 

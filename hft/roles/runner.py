@@ -30,7 +30,7 @@ ROUNDS_PER_TURN_MAX: Final = 16
 """Passes over the roles before sockets get their turn again."""
 SPIN_NS_MAX: Final = 50_000
 STOP_NS_MAX: Final = 8_000_000_000
-STOP_ORDER: Final = ("strategy", "execution", "risk", "feed", "account", "recorder")
+STOP_ORDER: Final = ("strategy", "execution", "paper", "risk", "feed", "account", "recorder")
 """Who may stop first: alpha, then the orders, then those that the orders need, then their copy."""
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from hft import counters, graph
 from hft.config import StrategyConfig
 from hft.core.generated.views import (
+    Book,
     Decision,
     Execution,
     FeedStatus,
@@ -23,23 +25,16 @@ from hft.core.generated.views import (
 from hft.core.generated.views import Order as OrderRow
 from hft.core.order_id import OrderIdMaker, source_of
 from hft.counters import RoleState
-from hft.records import (
-    Action,
-    ExecKind,
-    FeedState,
-    InstrumentStatus,
-    Kind,
-    Mode,
-    OrderState,
-    OrderType,
-    Reason,
-    Tif,
-)
+from hft.records import Action, ExecKind, FeedState, Kind, Mode, OrderState, Reason
+from hft.roles.containment import CallbackWatch, IncidentBook, event_text
 from hft.roles.context import Context, InstrumentWatch
+from hft.roles.desk import Desk, IdlePlugin, rank
+from hft.roles.strategy_control import StrategyControl
 from hft.strategy.base import InstrumentView
-from hft.strategy.loader import load_strategy
-from hft.strategy.targets import QuoteTargets
+from hft.strategy.errors import StrategyError, StrategyLoadError
+from hft.strategy.orders import NO_ORDER, Change, Inventory
 from hft.units import NS_PER_MS
+from ipc import RingReader
 
 EXECUTIONS_PER_CYCLE_MAX: Final = 64
 DECISIONS_PER_CYCLE_MAX: Final = 64
@@ -49,65 +44,6 @@ CELLS_NS: Final = 100 * NS_PER_MS
 """How often the cells are read that change without a record: instruments, adjustments."""
 FEED_SILENT_NS: Final = 1_000 * NS_PER_MS
 """A feed that has not beaten for so long cannot have said that its data are bad."""
-MODES: Final = {"live": Mode.LIVE, "paper": Mode.PAPER, "observe": Mode.OBSERVE}
-
-
-class _Inventory:
-    """The position of an instrument, whoever traded: all desks on it see the same."""
-
-    __slots__ = ("adjusted_e8", "executions_seq", "position_e8")
-
-    def __init__(self) -> None:
-        self.position_e8 = 0
-        self.executions_seq = 0
-        """Fills up to here are in it."""
-        self.adjusted_e8 = 0
-        """What it has of corrections that no execution explains."""
-
-
-class _Desk:
-    """One plug-in on one instrument: what it wants, what it has, what it saw last."""
-
-    __slots__ = (
-        "cause_ns", "cause_ring", "cause_seq", "has_news", "instrument", "inventory", "is_fed",
-        "is_paused", "mode", "origin_ns", "plugin", "strategy_id", "targets", "top",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        plugin: Any,
-        instrument: InstrumentView,
-        inventory: _Inventory,
-        strategy_id: int,
-        mode: Mode,
-    ) -> None:
-        self.plugin = plugin
-        self.instrument = instrument
-        self.inventory = inventory
-        self.strategy_id = strategy_id
-        self.mode = mode
-        self.targets = QuoteTargets(instrument, getattr(plugin, "quote_rules", None))
-        self.is_paused = False
-        self.top = TopOfBook()
-        self.origin_ns = self.cause_ring = self.cause_seq = self.cause_ns = 0
-        self.has_news = False
-        self.is_fed = False
-
-    def note_cause(self, ring: graph.RingId, record: Header | Execution) -> None:
-        """Remember which network event the next intents will answer."""
-        self.origin_ns, self.cause_ns = record.origin_ns, record.publish_ns
-        self.cause_ring, self.cause_seq = int(ring), record.seq
-        self.has_news = True
-
-    @property
-    def is_quoting(self) -> bool:
-        """May the plug-in want anything: it works, the data is live, the instrument trades."""
-        is_trading = self.instrument.status == InstrumentStatus.TRADING
-        return self.is_fed and is_trading and not self.is_paused
-
-    def forget_cause(self) -> None:
-        """The next intents answer the clock, not an event."""
-        self.origin_ns = self.cause_ring = self.cause_seq = self.cause_ns = 0
 
 
 class StrategyEngine:
@@ -130,21 +66,29 @@ class StrategyEngine:
         self._decision = Decision(decision_buffer)
         self._execution = Execution(execution_buffer)
         self._intent = Intent(intent_buffer)
-        self._desks: list[_Desk] = []
-        self._desks_of: dict[int, list[_Desk]] = {}
-        self._desk_of_strategy: dict[tuple[int, int], _Desk] = {}
-        self._inventories: dict[int, _Inventory] = {}
+        self._paper, paper_buffer = context.ring_reader("executions.paper")
+        self._paper_execution = Execution(paper_buffer)
+        self.has_paper = context.plan.has_role("paper")
+        self._books, book_buffer = context.cell_reader("books")
+        self._book = Book(book_buffer)
+        self.desks: list[Desk] = []
+        self._desks_of: dict[int, list[Desk]] = {}
+        self._desk_of_strategy: dict[tuple[int, int], Desk] = {}
+        self._inventories: dict[tuple[bool, int], Inventory] = {}
         self._watch = InstrumentWatch(context)
         self._positions, position_cell = context.cell_reader("positions")
         self._position = Position(position_cell)
         self._order_ids: dict[int, OrderIdMaker] = {}
-        self._timer_ns = self._cells_ns = 0
+        self.callback_watch = CallbackWatch()
+        self.incidents = IncidentBook(context.state_dir)
+        self._control = StrategyControl(self, context)
+        self._timer_ns = self._cells_ns = self._now_ns = 0
         self._is_feed_alive = False
-        self._lost = 0
+        self._lost = self._counted = 0
         self._is_stopping = False
         self._is_settled = False
-        self._settled_seq = 0
-        """Newest execution record when the orders were adopted: what came before is replayed."""
+        self._settled_seq = self._settled_paper_seq = 0
+        """Newest execution records when the orders were adopted: what came before is replayed."""
         self._risk = context.page_of("risk")
         self._execution_page = context.page_of("execution")
         self._feed_page = context.page_of("feed")
@@ -154,6 +98,8 @@ class StrategyEngine:
     def on_start(self, now_ns: int) -> None:
         """Load the plug-ins. What they have resting is looked up once the rings have settled."""
         self._page.state = int(RoleState.RECOVERING)
+        self.callback_watch.arm()
+        self._control.load()
         views = {view.instrument_id: view for view in self._watch.poll()}
         for strategy_id, config in enumerate(self._context.config.strategies, start=1):
             self._order_ids[strategy_id] = OrderIdMaker(strategy_id, self._context.epoch)
@@ -161,16 +107,39 @@ class StrategyEngine:
                 instrument_id = self._context.plan.instrument_id(symbol)
                 instrument = InstrumentView.from_view(views[instrument_id])
                 self._add_desk(config, instrument, strategy_id)
+        for desks in self._desks_of.values():
+            rank(desks)
+        # Whoever has precedence says first what it wants.
+        self.desks.sort(key=lambda desk: -desk.config.priority)
 
     def _add_desk(
         self, config: StrategyConfig, instrument: InstrumentView, strategy_id: int
     ) -> None:
-        plugin = load_strategy(config.plugin, config.parameters, instrument)
-        inventory = self._inventories.setdefault(instrument.instrument_id, _Inventory())
-        desk = _Desk(plugin, instrument, inventory, strategy_id, MODES[config.mode])
-        self._desks.append(desk)
+        """Load one plug-in for one instrument.
+
+        One that cannot be loaded ends the start of the system, as any wrong setting does. Later,
+        in a successor, it is paused from the start: the others do not notice.
+        """
+        problem, plugin = "", None
+        try:
+            plugin = self._control.make(config, instrument)
+        except StrategyLoadError as error:
+            if self._context.is_first:
+                raise
+            problem, plugin = f"{error.message}. {error.remedy}", IdlePlugin()
+            self._page.fail(error.message)
+        mode = self._control.mode_of(config)
+        inventory = self.inventory(mode, instrument.instrument_id)
+        desk = Desk(config, plugin, instrument, inventory, strategy_id, mode)
+        desk.pause_reason = problem or self._control.pause_of(desk)
+        desk.targets.orders.bind(partial(self._send_explicit, desk))
+        self.desks.append(desk)
         self._desks_of.setdefault(instrument.instrument_id, []).append(desk)
         self._desk_of_strategy[strategy_id, instrument.instrument_id] = desk
+
+    def inventory(self, mode: Mode, instrument_id: int) -> Inventory:
+        """The position that a desk in this mode sees: paper has a book of its own."""
+        return self._inventories.setdefault((mode is Mode.PAPER, instrument_id), Inventory())
 
     def _settle(self, now_ns: int) -> int:
         """Adopt what rests, once nothing of a predecessor's is on its way any more.
@@ -183,8 +152,14 @@ class StrategyEngine:
         if judged_seq < self._intents.next_seq - 1 or consumed_seq < self._decisions.newest_seq:
             return 0
         self._settled_seq = self._executions.newest_seq
+        self._settled_paper_seq = self._paper.newest_seq
         self._load_positions()
-        self._adopt_orders(now_ns)
+        for desk in self.desks:
+            desk.targets.forget_orders()
+        self._adopt_orders("orders", Mode.LIVE, now_ns)
+        self._adopt_orders("orders.paper", Mode.PAPER, now_ns)
+        for desk in self.desks:
+            desk.targets.all_adopted()
         self._decisions.seek(self._decisions.newest_seq + 1)
         self._reload_tops()
         self._is_settled = True
@@ -192,65 +167,81 @@ class StrategyEngine:
         return 1
 
     def _load_positions(self) -> None:
-        """Positions from the account's cells; later fills are added from the ring."""
+        """Positions from the account's cells; later fills are added from the rings."""
         position = self._position
-        oldest_seq = self._settled_seq
-        for instrument_id, inventory in self._inventories.items():
-            if self._positions.read(graph.position_cell(Mode.LIVE, instrument_id)):
+        oldest = [self._settled_seq, self._settled_paper_seq]
+        for (is_paper, instrument_id), inventory in self._inventories.items():
+            mode = Mode.PAPER if is_paper else Mode.LIVE
+            if self._positions.read(graph.position_cell(mode, instrument_id)):
                 inventory.position_e8 = position.position_e8
                 inventory.adjusted_e8 = position.adjusted_e8
                 inventory.executions_seq = position.executions_seq
-                oldest_seq = min(oldest_seq, position.executions_seq)
-        self._executions.seek(oldest_seq + 1)
+                oldest[is_paper] = min(oldest[is_paper], position.executions_seq)
+        self._executions.seek(oldest[False] + 1)
+        self._paper.seek(oldest[True] + 1)
 
-    def _adopt_orders(self, now_ns: int) -> None:
-        rows, buffer = self._context.cell_reader("orders")
+    def _adopt_orders(self, table: str, mode: Mode, now_ns: int) -> None:
+        rows, buffer = self._context.cell_reader(table)
         row = OrderRow(buffer)
-        for desk in self._desks:
-            desk.targets.forget_orders()
         for index in range(graph.ORDER_ROWS_MAX):
             if rows.read(index) and row.order_id and row.order_state < OrderState.FILLED:
                 owner = self._desk_of_strategy.get((source_of(row.order_id), row.instrument_id))
-                if owner is not None:
-                    owner.targets.adopt(row, now_ns)
+                if owner is None:
+                    continue
+                owner.targets.adopt(row, now_ns)
+                if owner.mode is not mode and owner.next_mode is None:
+                    # A life that ended while it changed modes: first these orders go.
+                    owner.next_mode = owner.mode
+                    owner.set_mode(mode, self.inventory(mode, row.instrument_id))
 
     # -- cycle ----------------------------------------------------------------------------------
 
     def do_work(self, now_ns: int) -> int:
         """Executions first: one late quote costs less than quoting on a stale inventory."""
+        self._now_ns = now_ns
+        work_count = self._control.poll(now_ns)
         if not self._is_settled:
-            return self._settle(now_ns)
+            return work_count + self._settle(now_ns)
         self._is_feed_alive = now_ns - self._feed_page.beat_ns < FEED_SILENT_NS
-        work_count = self._poll_executions(now_ns)
+        work_count += self._poll_executions(self._executions, self._execution, now_ns)
+        work_count += self._poll_executions(self._paper, self._paper_execution, now_ns)
         work_count += self._poll_decisions(now_ns)
         market_count = self._poll_market(now_ns)
         work_count += market_count
         if market_count == MARKET_PER_CYCLE_MAX:
             return work_count  # what still waits may say that the data are bad
         if work_count:
-            for desk in self._desks:
+            for desk in self.desks:
                 if desk.has_news:
-                    self._run_plugin(desk, now_ns)
+                    self.run_plugin(desk, now_ns)
+                elif desk.has_wishes:
+                    self._offer_wishes(desk, now_ns)
         if now_ns - self._timer_ns >= TIMER_NS:
             self._timer_ns = now_ns
             self._run_timers(now_ns)
         return work_count
 
-    def _poll_executions(self, now_ns: int) -> int:
+    def _poll_executions(self, executions: RingReader, record: Execution, now_ns: int) -> int:
         count = 0
-        executions, record = self._executions, self._execution
+        is_paper = executions is self._paper
+        settled_seq = self._settled_paper_seq if is_paper else self._settled_seq
         while count < EXECUTIONS_PER_CYCLE_MAX and executions.next():
             count += 1
             if record.exec_kind == ExecKind.FILL:
-                self._add_fill(record)
+                self._add_fill(record, is_paper=is_paper)
             desk = self._desk_of_strategy.get((source_of(record.order_id), record.instrument_id))
-            if desk is None:
+            if desk is None or (
+                # Execution says that it sent nothing: in paper mode somebody else has the order.
+                record.reason == Reason.NOT_LIVE and desk.mode is Mode.PAPER and self.has_paper
+            ):
                 continue
             # Read again for the position's sake, a record says nothing of an order that has ended.
-            if record.seq > self._settled_seq:
-                desk.targets.on_execution(record, now_ns)
-                self._call(desk, "on_execution", now_ns, record)
+            if record.seq > settled_seq:
                 desk.note_cause(graph.RingId.EXECUTIONS, record)
+                desk.targets.on_execution(record, now_ns)
+                if desk.on_execution is not None:
+                    self.call(desk, desk.on_execution, record)
+                desk.has_news = True
             elif desk.targets.holds(record.order_id):
                 desk.targets.on_execution(record, now_ns)
         if executions.lapped:
@@ -258,15 +249,17 @@ class StrategyEngine:
             self._is_settled = False
         return count
 
-    def _add_fill(self, fill: Execution) -> None:
+    def _add_fill(self, fill: Execution, *, is_paper: bool) -> None:
         """Every fill moves the instrument's position: another desk's, and one that is not ours."""
-        inventory = self._inventories.get(fill.instrument_id)
+        inventory = self._inventories.get((is_paper, fill.instrument_id))
         if inventory is None or fill.seq <= inventory.executions_seq:
             return
         inventory.executions_seq = fill.seq
         inventory.position_e8 += fill.side * fill.qty_e8
         for desk in self._desks_of[fill.instrument_id]:
-            desk.note_cause(graph.RingId.EXECUTIONS, fill)
+            if desk.inventory is inventory:
+                desk.note_cause(graph.RingId.EXECUTIONS, fill)
+                desk.has_news = True
 
     def _poll_decisions(self, now_ns: int) -> int:
         count = 0
@@ -281,7 +274,8 @@ class StrategyEngine:
             if desk is not None:
                 self._page.count(counters.REFUSALS_SEEN.id)
                 desk.targets.on_refusal(decision, now_ns)
-                self._call(desk, "on_refusal", now_ns, decision)
+                if desk.on_refusal is not None:
+                    self.call(desk, desk.on_refusal, decision)
         if decisions.lapped:
             self._note_lapped()
             self._is_settled = False
@@ -302,29 +296,37 @@ class StrategyEngine:
                     desk.top.copy_from(self._market_top)
                     desk.is_fed = self._market_top.feed_state == FeedState.LIVE
                     desk.note_cause(graph.RingId.MARKET, header)
+                    desk.has_news = True
                 elif kind == Kind.TRADE:
-                    self._call(desk, "on_trade", now_ns, self._trade)
+                    if desk.on_trade is not None:
+                        desk.note_cause(graph.RingId.MARKET, header)
+                        self.call(desk, desk.on_trade, self._trade)
                 elif kind == Kind.MARK_PRICE:
-                    self._call(desk, "on_mark", now_ns, self._mark)
+                    if desk.on_mark is not None:
+                        desk.note_cause(graph.RingId.MARKET, header)
+                        self.call(desk, desk.on_mark, self._mark)
                 elif kind == Kind.FEED_STATUS:
                     state = desk.top.feed_state = self._status.feed_state
                     desk.is_fed = state == FeedState.LIVE
-                    self._call(desk, "on_feed_status", now_ns, self._status)
                     desk.note_cause(graph.RingId.MARKET, header)
+                    if desk.on_feed_status is not None:
+                        self.call(desk, desk.on_feed_status, self._status)
+                    desk.has_news = True
         if market.lapped:
             self._note_lapped()
             self._reload_tops()
         return count
 
     def _note_lapped(self) -> None:
-        lost = self._market.lost + self._decisions.lost + self._executions.lost
+        lost = self._market.lost + self._decisions.lost
+        lost += self._executions.lost + self._paper.lost
         self._page.count(counters.LAPPED.id, lost - self._lost)
         self._lost = lost
 
     def _reload_tops(self) -> None:
         """At the start and after being lapped the cells have what the ring does not tell."""
         cell = TopOfBook(self._top_cell)
-        for desk in self._desks:
+        for desk in self.desks:
             if self._tops.read(desk.instrument.instrument_id):
                 desk.top.copy_from(cell)
                 desk.is_fed = cell.feed_state == FeedState.LIVE
@@ -332,53 +334,89 @@ class StrategyEngine:
 
     # -- plug-ins -------------------------------------------------------------------------------
 
-    def _call(self, desk: _Desk, method: str, now_ns: int, record: Any) -> None:
+    def call(self, desk: Desk, handler: Callable[..., None], record: Any) -> None:
         """One of the callbacks that a plug-in may have or not."""
-        handler = getattr(desk.plugin, method, None)
-        if handler is not None and not desk.is_paused:
-            self._contain(desk, handler, now_ns, record, desk.inventory.position_e8, desk.targets)
+        if not desk.pause_reason:
+            desk.has_wishes = True
+            self._contain(
+                desk, handler, self._now_ns, record, desk.inventory.position_e8, desk.targets
+            )
 
-    def _contain(self, desk: _Desk, handler: Callable[..., None], *arguments: Any) -> None:
-        """Run a callback. One that raises pauses its desk; the others do not notice."""
-        self._page.count(counters.CALLBACKS.id)
+    def _contain(self, desk: Desk, handler: Callable[..., None], *arguments: Any) -> None:
+        """Run a callback. One that raises or stays pauses its desk; the others do not notice."""
+        watch = self.callback_watch
+        calls = watch.calls + 1
+        watch.calls = watch.inside = calls
         try:
             handler(*arguments)
-        except Exception as error:
-            desk.is_paused = True
-            self._page.count(counters.PLUGIN_ERRORS.id)
-            self._page.fail(f"{desk.instrument.symbol}: {error!r}")
-            traceback.print_exception(error)
+            watch.inside = 0
+        except BaseException as error:
+            watch.inside = 0
+            name = getattr(handler, "__name__", "callback")
+            self.contained(desk, error, f"{name} of\n{event_text(arguments[1])}")
 
-    def _may_quote(self, desk: _Desk) -> bool:
+    def contained(self, desk: Desk, error: BaseException, event: str) -> None:
+        """Pause a desk whose plug-in failed, and keep what its author needs."""
+        what = getattr(error, "message", None) or repr(error)
+        desk.errors += 1
+        desk.pause_reason = f"{event.partition(chr(10))[0]}: {what}"
+        desk.targets.withdraw()
+        desk.has_news = True
+        self._page.count(counters.PLUGIN_ERRORS.id)
+        self._page.fail(f"{desk.config.name} {desk.instrument.symbol}: {error!r}")
+        self.incidents.note(desk.config.name, f"{desk.instrument.symbol}: {what}", error, event)
+        self._control.note_pause(desk)
+        traceback.print_exception(error)
+
+    def _may_quote(self, desk: Desk) -> bool:
         return desk.is_quoting and self._is_feed_alive and not self._is_stopping
 
-    def _run_plugin(self, desk: _Desk, now_ns: int) -> None:
+    def run_plugin(self, desk: Desk, now_ns: int) -> None:
+        """The newest top to a plug-in, and what it wants then to risk."""
         desk.has_news = False
         if self._may_quote(desk) and desk.top.recv_ns:
-            handler, position_e8 = desk.plugin.on_top_of_book, desk.inventory.position_e8
+            handler, position_e8 = desk.on_top_of_book, desk.inventory.position_e8
             self._contain(desk, handler, now_ns, desk.top, position_e8, desk.targets)
-        if not self._may_quote(desk):
-            desk.targets.pull_all()
-        self._offer_changes(desk, now_ns)
+            if desk.on_book is not None:
+                self._show_book(desk)
+        self._offer_wishes(desk, now_ns)
+
+    def _show_book(self, desk: Desk) -> None:
+        """Call with the book if it is another one than last time."""
+        book = self._book
+        if (
+            desk.on_book is not None
+            and self._books.read(desk.instrument.instrument_id)
+            and book.venue_seq != desk.book_seq
+        ):
+            desk.book_seq = book.venue_seq
+            self.call(desk, desk.on_book, book)
 
     def _run_timers(self, now_ns: int) -> None:
         if now_ns - self._cells_ns >= CELLS_NS:
             self._cells_ns = now_ns
-            self._read_cells(now_ns)
-        for desk in self._desks:
+            self._read_cells()
+            calls = self.callback_watch.calls
+            self._page.count(counters.CALLBACKS.id, calls - self._counted)
+            self._counted = calls
+        for desk in self.desks:
             desk.forget_cause()
             if desk.targets.is_overdue(now_ns):
                 self._is_settled = False
+            if desk.next_mode is not None and desk.targets.is_empty:
+                mode, desk.next_mode = desk.next_mode, None
+                desk.set_mode(mode, self.inventory(mode, desk.instrument.instrument_id))
             if self._may_quote(desk):
-                self._contain(desk, desk.plugin.on_timer, now_ns, desk.targets)
-            if not self._may_quote(desk):
-                desk.targets.pull_all()
-            self._offer_changes(desk, now_ns)
+                self._contain(desk, desk.on_timer, now_ns, desk.targets)
+                if desk.on_book is not None:
+                    self._show_book(desk)
+            self._offer_wishes(desk, now_ns)
 
-    def _read_cells(self, now_ns: int) -> None:
+    def _read_cells(self) -> None:
         """Corrections of positions, and new versions of instruments."""
-        for instrument_id, inventory in self._inventories.items():
-            if self._positions.read(graph.position_cell(Mode.LIVE, instrument_id)):
+        for (is_paper, instrument_id), inventory in self._inventories.items():
+            mode = Mode.PAPER if is_paper else Mode.LIVE
+            if self._positions.read(graph.position_cell(mode, instrument_id)):
                 adjusted_e8 = self._position.adjusted_e8
                 inventory.position_e8 += adjusted_e8 - inventory.adjusted_e8
                 inventory.adjusted_e8 = adjusted_e8
@@ -387,36 +425,85 @@ class StrategyEngine:
             for desk in self._desks_of.get(instrument.instrument_id, ()):
                 desk.instrument = instrument
                 desk.targets.set_instrument(instrument)
-                self._call(desk, "on_instrument", now_ns, instrument)
+                if desk.on_instrument is not None:
+                    self.call(desk, desk.on_instrument, instrument)
 
-    def _offer_changes(self, desk: _Desk, now_ns: int) -> None:
+    # -- intents --------------------------------------------------------------------------------
+
+    def _offer_wishes(self, desk: Desk, now_ns: int) -> None:
+        """Offer what a desk wants, and what follows for those that keep clear of it."""
+        desk.has_wishes = False
+        if not self._may_quote(desk):
+            desk.targets.withdraw()
+        if len(desk.peers) == 1:
+            self._offer_changes(desk, now_ns)
+            return
+        desk.keep_clear()
+        self._offer_changes(desk, now_ns)
+        for lower in desk.lower:
+            lower.keep_clear()
+            self._offer_changes(lower, now_ns)
+
+    def _offer_changes(self, desk: Desk, now_ns: int) -> None:
         """Publish the smallest set of intents that leads from what rests to what is wanted."""
-        for change in desk.targets.changes(now_ns):
-            intent = self._intent
-            intent.clear()
-            order_id = change.order_id
-            if change.action == Action.PLACE:
-                order_id = self._order_ids[desk.strategy_id].next()
-            intent.kind, intent.mode = int(Kind.INTENT), int(desk.mode)
-            intent.source = self._context.source
-            intent.instrument_id = desk.instrument.instrument_id
-            intent.instrument_version = desk.instrument.version
-            intent.origin_ns = desk.origin_ns
-            intent.cause_ring, intent.cause_seq = desk.cause_ring, desk.cause_seq
-            intent.order_id, intent.decide_ns = order_id, now_ns
-            intent.price_e8, intent.qty_e8 = change.price_e8, change.qty_e8
-            intent.strategy_id, intent.action = desk.strategy_id, int(change.action)
-            intent.side = int(change.side)
-            intent.order_type, intent.tif = int(OrderType.LIMIT), int(Tif.GTC)
-            intent.is_post_only = 1
-            if not self._intents.offer():
-                self._page.count(counters.BACK_PRESSURE.id)
+        targets = desk.targets
+        for change in targets.changes(now_ns):
+            if change.action is not Action.CANCEL:
+                if (len(desk.peers) > 1 or len(targets.orders)) and desk.would_meet(
+                    change.side, change.price_e8, is_quote=True
+                ):
+                    desk.held += 1
+                    continue
+                if not desk.budget.take(now_ns):
+                    self.contained(desk, _flood(desk), "quote_rules of\n  targets")
+                    break
+            order_id = self._offer(desk, change)
+            if not order_id:
                 break  # risk is behind: what is wanted stays wanted, a later turn offers it again
-            desk.targets.mark_offered(change, order_id, now_ns)
-            self._page.count(counters.INTENTS.id)
-            if desk.cause_ns:
-                hop_ns = time.monotonic_ns() - desk.cause_ns
-                self._page.record_ns(counters.STRATEGY_NS.id, hop_ns)
+            targets.mark_offered(change, order_id, now_ns)
+
+    def _send_explicit(self, desk: Desk, change: Change) -> int:
+        """What a plug-in's explicit order goes through, at once and inside its callback."""
+        desk.targets.orders.at(self._now_ns)
+        if change.action is not Action.CANCEL:
+            if not self._may_quote(desk):
+                return NO_ORDER
+            if desk.would_meet(change.side, change.price_e8, is_quote=False):
+                desk.held += 1
+                return NO_ORDER
+            if not desk.budget.take(self._now_ns):
+                raise _flood(desk)
+        return self._offer(desk, change)
+
+    def _offer(self, desk: Desk, change: Change) -> int:
+        """Publish one intent; ``NO_ORDER``: the ring is full."""
+        intent = self._intent
+        intent.clear()
+        order_id = change.order_id
+        if change.action is Action.PLACE:
+            order_id = self._order_ids[desk.strategy_id].next()
+        intent.kind, intent.mode = int(Kind.INTENT), int(desk.mode)
+        intent.source = self._context.source
+        intent.instrument_id = desk.instrument.instrument_id
+        intent.instrument_version = desk.instrument.version
+        intent.origin_ns = desk.origin_ns
+        intent.cause_ring, intent.cause_seq = desk.cause_ring, desk.cause_seq
+        intent.order_id, intent.decide_ns = order_id, self._now_ns
+        intent.price_e8, intent.qty_e8 = change.price_e8, change.qty_e8
+        intent.strategy_id, intent.action = desk.strategy_id, int(change.action)
+        intent.side = int(change.side)
+        intent.order_type, intent.tif = int(change.order_type), int(change.tif)
+        intent.is_post_only = int(change.is_post_only)
+        intent.is_reduce_only = int(change.is_reduce_only)
+        intent.good_till_s = change.good_till_s
+        if not self._intents.offer():
+            self._page.count(counters.BACK_PRESSURE.id)
+            return NO_ORDER
+        self._page.count(counters.INTENTS.id)
+        if desk.cause_ns:
+            hop_ns = time.monotonic_ns() - desk.cause_ns
+            self._page.record_ns(counters.STRATEGY_NS.id, hop_ns)
+        return order_id
 
     # -- end ------------------------------------------------------------------------------------
 
@@ -428,4 +515,13 @@ class StrategyEngine:
         return True
 
     def on_close(self) -> None:
-        """Nothing is held that the context does not close."""
+        """The timer is the process's own; all else the context closes."""
+        self.callback_watch.disarm()
+        self.incidents.write()
+
+
+def _flood(desk: Desk) -> StrategyError:
+    return StrategyError(
+        f"more than {desk.config.intents_per_s_max} intents a second on {desk.instrument.symbol}",
+        remedy="Ask for less, or raise intents_per_s_max of the strategy.",
+    )

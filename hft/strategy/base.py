@@ -23,11 +23,28 @@ nothing. Times are monotonic ns, prices and quantities integers in 1e-8. Records
 memory that is reused: valid only during the call.
 
 Callbacks that a plug-in may have besides, each called with ``(now_ns, record, position_e8,
-targets)``: ``on_trade`` (``Trade``), ``on_mark`` (``MarkPrice``), ``on_feed_status``
-(``FeedStatus``), ``on_execution`` (``Execution``: what happened to its orders), ``on_refusal``
-(``Decision``: what risk refused), ``on_instrument`` (``InstrumentView``: the venue changed tick,
-step, ranges or status; it may be kept). ``quote_rules`` (``QuoteRules``) says how hard its quotes
-cling.
+targets)``: ``on_book`` (``Book``: twenty levels a side), ``on_trade`` (``Trade``), ``on_mark``
+(``MarkPrice``), ``on_feed_status`` (``FeedStatus``), ``on_execution`` (``Execution``: what happened
+to its orders), ``on_refusal`` (``Decision``: what risk refused), ``on_instrument``
+(``InstrumentView``: the venue changed tick, step, ranges or status; it may be kept).
+``quote_rules`` (``QuoteRules``) says how hard its quotes cling.
+
+What is no standing quote is an explicit order: ``targets.orders.place(side, price_e8, qty_e8,
+order_type=…, tif=…, post_only=…, reduce_only=…)`` sends at once and returns the order's id, or
+``NO_ORDER``; ``amend``, ``cancel`` and ``cancel_all`` go with it. ``targets.view`` shows position,
+exposure and own open orders, so that no plug-in keeps books of its own.
+
+A plug-in that raises, that does not return within 50 ms, that asks for what cannot be (no integer,
+negative, beyond reason, an explicit order off the tick) or that floods is paused on that
+instrument and its orders are cancelled; the traceback and the event are kept for its author.
+
+When code or parameters change while it runs, a new object takes the place of the old one; orders
+and position stay. State goes over through two hooks: ``save() -> dict`` of the old object and
+``restore(state)`` of the new one.
+
+Where several strategies trade one instrument in one mode, none of them crosses another: the one
+of higher ``priority`` quotes where it wants, the others are held a tick away from what it wants
+or has on the other side, and nothing is sent that would meet an order of ours.
 """
 
 from __future__ import annotations
@@ -40,19 +57,25 @@ from msgspec import Meta
 from hft.core.generated.views import TopOfBook
 from hft.core.instruments import InstrumentRules
 from hft.strategy.errors import StrategyError, StrategyLoadError
+from hft.strategy.orders import NO_ORDER, Orders, OwnOrder, View
 from hft.strategy.targets import QuoteRules, QuoteTargets
 
 __all__ = [
+    "HOOKS",
+    "NO_ORDER",
     "OPTIONAL_CALLBACKS",
     "Count",
     "DecimalText",
     "InstrumentView",
+    "Orders",
+    "OwnOrder",
     "QuoteRules",
     "QuoteTargets",
     "Strategy",
     "StrategyError",
     "StrategyLoadError",
     "StrategyParameters",
+    "View",
 ]
 
 InstrumentView = InstrumentRules
@@ -63,6 +86,7 @@ DecimalText = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]{1,8})?$")]
 Count = Annotated[int, Meta(ge=0)]
 
 OPTIONAL_CALLBACKS: Final = (
+    "on_book",
     "on_trade",
     "on_mark",
     "on_feed_status",
@@ -70,6 +94,8 @@ OPTIONAL_CALLBACKS: Final = (
     "on_refusal",
     "on_instrument",
 )
+HOOKS: Final = {"save": 0, "restore": 1}
+"""Hooks that carry a plug-in's state over, and how many arguments each is called with."""
 
 
 class StrategyParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

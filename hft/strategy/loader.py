@@ -1,4 +1,4 @@
-"""Plug-ins by name: ``module:Class`` or ``path/to/file.py:Class``.
+"""Plug-ins by name: ``module:Class``, ``path/to/file.py:Class``, or an entry point.
 
 Everything that can be wrong with one is found here, before anything trades, and said with the file
 and line where Python knows them.
@@ -12,7 +12,9 @@ import importlib.util
 import inspect
 import sys
 import traceback
+import zlib
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -21,27 +23,40 @@ import msgspec
 
 from hft.core.instruments import InstrumentRules
 from hft.errors import HftError
-from hft.strategy.base import OPTIONAL_CALLBACKS, Strategy, StrategyParameters
+from hft.strategy.base import HOOKS, OPTIONAL_CALLBACKS, Strategy, StrategyParameters
 from hft.strategy.errors import StrategyLoadError
+from hft.strategy.targets import QuoteRules
 
 _REQUIRED: Final = {"on_top_of_book": 4, "on_timer": 2}
 """Callbacks that every plug-in has, and how many arguments each is called with."""
 _OPTIONAL_ARGUMENTS: Final = 4
+ENTRY_POINTS: Final = "hft.strategies"
+"""Group of entry points under which an installed package offers its plug-ins."""
 
 
-def load_class(plugin: str) -> type[Any]:
+def load_class(plugin: str, *, is_anew: bool = False) -> type[Any]:
     """The class that a setting names.
+
+    ``is_anew``: execute its source again; what it imports stays as it is. Whoever has the class
+    of before keeps it, also when this fails.
 
     Raises:
         StrategyLoadError: no such file, module or class, an error in it, or no plug-in at all.
     """
+    plugin = _resolve(plugin)
     place, separator, class_name = plugin.rpartition(":")
     if not separator or not place or not class_name.isidentifier():
         raise StrategyLoadError(
             f"plugin = {plugin!r} names no class",
-            remedy='Write "module:Class" or "path/to/file.py:Class".',
+            remedy='Write "module:Class", "path/to/file.py:Class", or an installed entry point of '
+            f"the group {ENTRY_POINTS}: {_entry_points_text()}.",
         )
-    module = _load_file(place) if place.endswith(".py") else _load_module(place)
+    if place.endswith(".py"):
+        module = _load_file(place)
+    else:
+        module = _load_module(place)
+        if is_anew and (path := source_path(plugin)) is not None:
+            module = _execute(module.__name__, path, str(path))
     found = getattr(module, class_name, None)
     if not inspect.isclass(found):
         classes = ", ".join(sorted(_plugin_classes(module))) or "none"
@@ -52,10 +67,36 @@ def load_class(plugin: str) -> type[Any]:
     return found
 
 
+def source_path(plugin: str) -> Path | None:
+    """The file that a plug-in stands in, None: it is not Python source."""
+    place = _resolve(plugin).rpartition(":")[0]
+    if place.endswith(".py"):
+        return Path(place).expanduser().absolute()
+    file = getattr(sys.modules.get(place), "__file__", None)
+    return Path(file) if file and file.endswith(".py") else None
+
+
+def _resolve(plugin: str) -> str:
+    """What an entry point stands for; everything else stands for itself."""
+    if ":" in plugin:
+        return plugin
+    found = metadata.entry_points(group=ENTRY_POINTS, name=plugin)
+    return next((point.value for point in found), plugin)
+
+
+def _entry_points_text() -> str:
+    names = sorted({point.name for point in metadata.entry_points(group=ENTRY_POINTS)})
+    return ", ".join(names) or "there is none"
+
+
 def load_parameters(
-    plugin_class: type[Any], values: Mapping[str, object], plugin: str
+    plugin_class: type[Any],
+    values: Mapping[str, object],
+    plugin: str,
+    *,
+    is_strict: bool = True,
 ) -> StrategyParameters:
-    """The typed parameters of a plug-in.
+    """The typed parameters of a plug-in. Not strict: numbers may be given as text.
 
     Raises:
         StrategyLoadError: an unknown parameter, a wrong type, a value out of range.
@@ -71,7 +112,7 @@ def load_parameters(
                 remedy=f"{hint}It has {_describe(parameters)}.",
             )
     try:
-        return msgspec.convert(dict(values), parameters)
+        return msgspec.convert(dict(values), parameters, strict=is_strict)
     except msgspec.ValidationError as error:
         what, _, place = str(error).partition(" - at `$.")
         name = place.rstrip("`")
@@ -91,7 +132,22 @@ def load_strategy(
         StrategyLoadError: the plug-in or its parameters do not hold.
     """
     plugin_class = load_class(plugin)
-    parameters = load_parameters(plugin_class, values, plugin)
+    return make_strategy(
+        plugin_class, load_parameters(plugin_class, values, plugin), instrument, plugin
+    )
+
+
+def make_strategy(
+    plugin_class: type[Any],
+    parameters: StrategyParameters,
+    instrument: InstrumentRules,
+    plugin: str,
+) -> Strategy:
+    """An object of a plug-in's class.
+
+    Raises:
+        StrategyLoadError: its ``__init__`` does not take the parameters, or its rules are none.
+    """
     try:
         strategy: Strategy = plugin_class(parameters, instrument)
     except HftError as error:
@@ -103,6 +159,16 @@ def load_strategy(
             f"{plugin} on {instrument.symbol}: {_where(error)}",
             remedy="Mend the plug-in's __init__.",
         ) from error
+    rules = getattr(strategy, "quote_rules", None)
+    try:
+        if rules is not None:
+            msgspec.convert(msgspec.structs.asdict(rules), QuoteRules)
+            assert min(map(int, msgspec.structs.astuple(rules))) >= 0
+    except (msgspec.ValidationError, TypeError, AssertionError):
+        raise StrategyLoadError(
+            f"{plugin} on {instrument.symbol}: quote_rules is {rules!r}",
+            remedy="It is a QuoteRules whose fields are integers from 0 (hft.strategy.targets).",
+        ) from None
     return strategy
 
 
@@ -137,17 +203,26 @@ def _load_file(place: str) -> ModuleType:
             f"there is no plug-in file {place}",
             remedy=f"Relative paths are taken from the working directory, {Path.cwd()}.",
         )
-    name = f"hft_plugin_{path.stem}"
+    return _execute(f"hft_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}", path, place)
+
+
+def _execute(name: str, path: Path, place: str) -> ModuleType:
+    """Execute a source file as a module, from the text as it is now and never from a cache."""
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
     # Known by its name while it is executed: annotations of its structs are looked up there.
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    except BaseException as error:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+        if not isinstance(error, Exception | SystemExit):
+            raise
         raise StrategyLoadError(
             f"{place} cannot be loaded: {_where(error)}", remedy="Mend the plug-in."
         ) from error
@@ -172,6 +247,9 @@ def _check(found: type[Any], plugin: str) -> None:
     for name in OPTIONAL_CALLBACKS:
         if callable(getattr(found, name, None)):
             _check_arguments(found, name, _OPTIONAL_ARGUMENTS, plugin)
+    for name, count in HOOKS.items():
+        if callable(getattr(found, name, None)):
+            _check_arguments(found, name, count, plugin)
 
 
 def _check_arguments(found: type[Any], name: str, count: int, plugin: str) -> None:

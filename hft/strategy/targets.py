@@ -20,7 +20,15 @@ from hft.core.generated.views import Decision, Execution
 from hft.core.generated.views import Order as OrderRow
 from hft.core.instruments import InstrumentRules
 from hft.records import Action, ExecKind, OrderState, Reason, Side
-from hft.strategy.errors import StrategyError
+from hft.strategy.orders import (
+    VALUE_E8_MAX,
+    Change,
+    Orders,
+    OwnOrder,
+    View,
+    better_e8,
+    check_values,
+)
 from hft.units import E8, NS_PER_MS, NS_PER_S
 
 STRAYS_MAX: Final = 64
@@ -61,32 +69,12 @@ class QuoteRules(msgspec.Struct, frozen=True, kw_only=True):
     """False: move an order by cancelling it and placing another."""
 
 
-class Change:
-    """One intent to offer. Reused: valid until the next call of ``changes``."""
-
-    __slots__ = ("action", "order_id", "price_e8", "qty_e8", "side")
-
-    def __init__(self, side: Side) -> None:
-        self.side = side
-        self.action = Action.UNKNOWN
-        self.price_e8 = 0
-        self.qty_e8 = 0
-        """Order quantity, total also for an amend; 0 for a cancel."""
-        self.order_id = 0
-        """The order to change; 0 for a place."""
-
-    def __repr__(self) -> str:
-        return (
-            f"Change({self.action.name} {self.side.name} {self.qty_e8 / E8:g} @ "
-            f"{self.price_e8 / E8:g} order={self.order_id:#x})"
-        )
-
-
 class _Quote:
     """One side: what is wanted, what rests, what is unanswered."""
 
     __slots__ = (
         "backoff_until_ns",
+        "bound_e8",
         "cancel_after_ns",
         "change",
         "changed_ns",
@@ -98,6 +86,7 @@ class _Quote:
         "offered_ns",
         "order_id",
         "pending",
+        "pending_price_e8",
         "price_e8",
         "qty_e8",
         "refusals",
@@ -115,6 +104,8 @@ class _Quote:
         """When a place or amend was last offered."""
         self.offered_ns = 0
         self.backoff_until_ns = 0
+        self.bound_e8 = 0
+        """No better price than this, as others have precedence; 0: any."""
         self.refusals = 0
         self.clear()
 
@@ -123,6 +114,7 @@ class _Quote:
         self.order_id = 0
         self.price_e8 = self.qty_e8 = self.cum_qty_e8 = self.leaves_qty_e8 = 0
         self.executions_seq = 0
+        self.pending_price_e8 = 0
         self.pending = _NONE
         self.is_unresolved = False
         self.must_cancel = False
@@ -130,9 +122,15 @@ class _Quote:
 
 
 class QuoteTargets:
-    """Desired state of one instrument's two sides, and the way there."""
+    """Desired state of one instrument's two sides, and the way there.
 
-    __slots__ = ("_buy", "_changes", "_instrument", "_sell", "_stray_changes", "_strays", "rules")
+    ``orders`` takes explicit orders, ``view`` shows position, exposure and own open orders.
+    """
+
+    __slots__ = (
+        "_buy", "_changes", "_instrument", "_sell", "_stray_changes", "_strays", "orders", "rules",
+        "view",
+    )  # fmt: skip
 
     def __init__(self, instrument: InstrumentRules, rules: QuoteRules | None = None) -> None:
         self._instrument = instrument
@@ -143,12 +141,15 @@ class QuoteTargets:
         """Order id → monotonic time from which a cancel may be offered (again)."""
         self._changes: list[Change] = []
         self._stray_changes: list[Change] = []
+        self.orders = Orders(instrument)
+        self.view = View(self.orders, self._own_quotes)
 
     # -- what is wanted -------------------------------------------------------------------------
 
     def set_instrument(self, instrument: InstrumentRules) -> None:
         """The venue changed its rules: what is wanted is rounded anew, what rests may stay."""
         self._instrument = instrument
+        self.orders.set_instrument(instrument)
         for quote in (self._buy, self._sell):
             self.set(quote.side, quote.wanted_price_e8, quote.wanted_qty_e8)
 
@@ -159,13 +160,12 @@ class QuoteTargets:
         would be smaller than the venue takes is not wanted at all.
 
         Raises:
-            StrategyError: a price or quantity that is not an int.
+            StrategyError: a price or quantity that is no integer, negative or beyond reason.
         """
-        if type(price_e8) is not int or type(qty_e8) is not int:
-            raise StrategyError(
-                f"a quote of {price_e8!r} for {qty_e8!r} is not made of integers",
-                remedy="Prices and quantities are int in units of 1e-8 (hft.units).",
-            )
+        if not (type(price_e8) is type(qty_e8) is int and side * side == 1):
+            check_values(side, price_e8, qty_e8)
+        if not (0 <= price_e8 <= VALUE_E8_MAX and 0 <= qty_e8 <= VALUE_E8_MAX):
+            check_values(side, price_e8, qty_e8)
         quote = self._buy if side > 0 else self._sell
         instrument = self._instrument
         if qty_e8 <= 0 or price_e8 <= 0:
@@ -186,8 +186,18 @@ class QuoteTargets:
         (self._buy if side > 0 else self._sell).wanted_qty_e8 = 0
 
     def pull_all(self) -> None:
-        """Want nothing."""
+        """Want no quote; explicit orders stay."""
         self._buy.wanted_qty_e8 = self._sell.wanted_qty_e8 = 0
+
+    def withdraw(self) -> None:
+        """Want nothing at all: no quote and no explicit order."""
+        self._buy.wanted_qty_e8 = self._sell.wanted_qty_e8 = 0
+        if len(self.orders):
+            self.orders.withdraw()
+
+    def bound(self, bid_max_e8: int, ask_min_e8: int) -> None:
+        """Quote no better than this, whatever is wanted; 0: no bound. For the engine."""
+        self._buy.bound_e8, self._sell.bound_e8 = bid_max_e8, ask_min_e8
 
     # -- what to offer --------------------------------------------------------------------------
 
@@ -200,6 +210,8 @@ class QuoteTargets:
         changes.clear()
         if self._strays:
             self._add_strays(now_ns)
+        if len(self.orders):
+            changes += self.orders.due_cancels(now_ns)
         for quote in (self._buy, self._sell):
             if not (quote.pending or quote.is_unresolved) and self._decide(quote, now_ns):
                 changes.append(quote.change)
@@ -220,15 +232,20 @@ class QuoteTargets:
             or now_ns - quote.changed_ns < rules.rest_ns_min
         ):
             return False
-        change.price_e8 = quote.wanted_price_e8
+        price_e8 = change.price_e8 = quote.wanted_price_e8
+        if quote.bound_e8:
+            worse = min if quote.side > 0 else max
+            price_e8 = change.price_e8 = worse(price_e8, quote.bound_e8)
         if not order_id:
             change.action = Action.PLACE
             change.qty_e8 = wanted_e8
             return True
-        off_e8 = abs(quote.wanted_price_e8 - quote.price_e8)
+        off_e8 = abs(price_e8 - quote.price_e8)
         missing_e8 = abs(wanted_e8 - quote.leaves_qty_e8)
+        is_in_the_way = quote.bound_e8 and (quote.price_e8 - quote.bound_e8) * quote.side > 0
         if (
-            off_e8 < rules.reprice_ticks * self._instrument.tick_e8
+            not is_in_the_way
+            and off_e8 < rules.reprice_ticks * self._instrument.tick_e8
             and missing_e8 * 100 <= rules.resize_percent * wanted_e8
         ):
             return False
@@ -258,6 +275,9 @@ class QuoteTargets:
             self._strays[order_id] = now_ns + self.rules.overdue_ns
             return
         quote = self._buy if change.side > 0 else self._sell
+        if order_id != quote.order_id and change.action is Action.CANCEL:
+            self.orders.mark_cancel(order_id, now_ns)
+            return
         assert not quote.pending
         quote.pending = int(change.action)
         quote.offered_ns = now_ns
@@ -266,6 +286,8 @@ class QuoteTargets:
             quote.order_id = order_id
             quote.price_e8, quote.qty_e8 = change.price_e8, change.qty_e8
             quote.cum_qty_e8, quote.leaves_qty_e8 = 0, change.qty_e8
+        elif change.action is Action.AMEND:
+            quote.pending_price_e8 = change.price_e8
         if change.action is not Action.CANCEL:
             quote.changed_ns = now_ns
 
@@ -278,6 +300,9 @@ class QuoteTargets:
         state, kind = execution.order_state, execution.exec_kind
         is_open = 0 < state < _FIRST_TERMINAL
         if quote is None:
+            if self.orders.holds(order_id):
+                self.orders.on_execution(execution, now_ns)
+                return
             self._on_stray(order_id, now_ns, is_open=is_open, is_refusal=kind in _REFUSED)
             return
         seq = execution.seq
@@ -300,6 +325,8 @@ class QuoteTargets:
                 quote.pending = _NONE
         elif pending and (kind in _ANSWERS[pending] or (was_unresolved and state != _UNRESOLVED)):
             quote.pending = _NONE
+        if not quote.pending:
+            quote.pending_price_e8 = 0
         if kind in _REFUSED:
             self._refused(quote, pending, now_ns)
         elif kind != _SENT:
@@ -309,13 +336,16 @@ class QuoteTargets:
         """Risk refused an intent."""
         quote = self._quote_of(decision.order_id)
         if quote is None:
-            if decision.order_id in self._strays:
+            if self.orders.holds(decision.order_id):
+                self.orders.on_refusal(decision, now_ns)
+            elif decision.order_id in self._strays:
                 self._strays[decision.order_id] = now_ns + self.rules.refusal_backoff_ns
             return
         action = decision.action
         if quote.pending != action:
             return
         quote.pending = _NONE
+        quote.pending_price_e8 = 0
         if action == _PLACE:
             quote.clear()
         self._refused(quote, action, now_ns)
@@ -368,6 +398,11 @@ class QuoteTargets:
         self._buy.clear()
         self._sell.clear()
         self._strays.clear()
+        self.orders.begin_adoption()
+
+    def all_adopted(self) -> None:
+        """Every row was shown: what is in none is over."""
+        self.orders.end_adoption()
 
     def adopt(self, row: OrderRow, now_ns: int) -> None:
         """Take over an open order; a second one on a side is cancelled.
@@ -376,6 +411,8 @@ class QuoteTargets:
         """
         state = row.order_state
         if not 0 < state < _FIRST_TERMINAL:
+            return
+        if self.orders.adopt(row, now_ns):
             return
         quote = self._buy if row.side > 0 else self._sell
         if quote.order_id:
@@ -394,7 +431,7 @@ class QuoteTargets:
     def is_overdue(self, now_ns: int) -> bool:
         """True when an answer must have been lost: forget the orders and adopt them anew."""
         overdue_ns = self.rules.overdue_ns
-        return any(
+        return self.orders.is_overdue(now_ns, overdue_ns) or any(
             quote.pending and now_ns - quote.offered_ns > overdue_ns
             for quote in (self._buy, self._sell)
         )
@@ -402,8 +439,43 @@ class QuoteTargets:
     # -- reading --------------------------------------------------------------------------------
 
     def holds(self, order_id: int) -> bool:
-        """True for the order that rests, or is on its way, on one of the sides."""
-        return self._quote_of(order_id) is not None
+        """True for an order that rests, or is on its way: a side's, or an explicit one."""
+        return self._quote_of(order_id) is not None or self.orders.holds(order_id)
+
+    @property
+    def is_empty(self) -> bool:
+        """No order rests or is on its way, as far as is known."""
+        return not (self._buy.order_id or self._sell.order_id or self._strays or len(self.orders))
+
+    def best_e8(self, side: Side) -> int:
+        """The price at which one of the orders could trade first; 0: none on that side."""
+        quote = self._buy if side > 0 else self._sell
+        best_e8 = self.orders.best_e8(side) if len(self.orders) else 0
+        if quote.order_id:
+            best_e8 = better_e8(side, best_e8, quote.price_e8)
+            best_e8 = better_e8(side, best_e8, quote.pending_price_e8)
+        return best_e8
+
+    def claim_e8(self, side: Side) -> int:
+        """As ``best_e8``, with what is wanted: others of lower priority keep clear of it."""
+        quote = self._buy if side > 0 else self._sell
+        best_e8 = self.best_e8(side)
+        return better_e8(side, best_e8, quote.wanted_price_e8) if quote.wanted_qty_e8 else best_e8
+
+    def _own_quotes(self) -> list[OwnOrder]:
+        return [
+            OwnOrder(
+                quote.order_id,
+                quote.side,
+                quote.price_e8,
+                quote.qty_e8,
+                quote.leaves_qty_e8,
+                is_quote=True,
+                is_pending=quote.pending != _NONE,
+            )
+            for quote in (self._buy, self._sell)
+            if quote.order_id
+        ]
 
     def wanted(self, side: Side) -> tuple[int, int]:
         """Price and open quantity that are wanted, rounded; (0, 0): nothing."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
+import msgspec
 import pytest
 
 import ipc
+from hft import graph
 from hft.config import (
     Config,
     InstrumentPlan,
@@ -19,9 +22,28 @@ from hft.config import (
     StrategyConfig,
     SystemConfig,
 )
-from hft.core.generated.views import Instrument
+from hft.core.generated.views import (
+    Decision,
+    Execution,
+    FeedStatus,
+    Instrument,
+    Intent,
+    Position,
+    TopOfBook,
+)
+from hft.core.generated.views import Order as OrderRow
 from hft.graph import ROLES
-from hft.records import InstrumentStatus, Kind
+from hft.records import (
+    Action,
+    ExecKind,
+    FeedState,
+    InstrumentStatus,
+    Kind,
+    Mode,
+    OrderState,
+    Reason,
+    Side,
+)
 from hft.roles.context import Context, cells_spec, segment_specs
 from hft.units import E8
 
@@ -114,3 +136,127 @@ def house(system_name: str, run_dir: Path) -> Iterator[House]:
     house = House(system_name, run_dir)
     yield house
     house.close()
+
+
+class Market:
+    """Feed, risk and execution around the engine."""
+
+    def __init__(self, house: House, *strategies: StrategyConfig) -> None:
+        config = msgspec.structs.replace(house.plan.config, strategies=strategies)
+        house.plan = msgspec.structs.replace(house.plan, config=config)
+        feed = house.context("feed")
+        self._market, buffer = feed.ring_writer("market")
+        self.buffer = buffer
+        self.top, self.status = TopOfBook(buffer), FeedStatus(buffer)
+        risk = self.risk = house.context("risk")
+        self._intents, intent_buffer = risk.ring_reader("intents.strategy")
+        self.intent = Intent(intent_buffer)
+        self._decisions, decision_buffer = risk.ring_writer("decisions")
+        self.decision = Decision(decision_buffer)
+        self.execution = house.context("execution")
+        self._executions, execution_buffer = self.execution.ring_writer("executions")
+        self.record = Execution(execution_buffer)
+        self._rows, row_buffer = self.execution.cell_writer("orders")
+        self.row = OrderRow(row_buffer)
+        self.feed = feed
+        self._instruments, instrument_buffer = feed.cell_writer("instruments")
+        self.instrument = Instrument(instrument_buffer)
+        self._positions, position_buffer = house.context("account").cell_writer("positions")
+        self.position = Position(position_buffer)
+
+    def change(self, instrument_id: int = BTC, **fields: int) -> None:
+        """The venue changes its rules."""
+        assert self._instruments.read(instrument_id)
+        for name, value in fields.items():
+            setattr(self.instrument, name, value)
+        self.instrument.instrument_version += 1
+        self._instruments.write(instrument_id)
+
+    def hold(self, position: int, adjusted: int, executions_seq: int) -> None:
+        """The account's cell of BTC."""
+        cell = self.position
+        cell.clear()
+        cell.kind, cell.instrument_id, cell.mode = int(Kind.POSITION), BTC, int(Mode.LIVE)
+        cell.position_e8, cell.adjusted_e8 = position * E8, adjusted * E8
+        cell.executions_seq = executions_seq
+        self._positions.write(graph.position_cell(Mode.LIVE, BTC))
+
+    def tick(
+        self,
+        bid: int,
+        ask: int,
+        instrument_id: int = BTC,
+        state: FeedState = FeedState.LIVE,
+    ) -> None:
+        self.feed.page.beat(time.monotonic_ns())
+        top = self.top
+        top.clear()
+        top.kind, top.mode, top.instrument_id = int(Kind.TOP_OF_BOOK), 1, instrument_id
+        top.bid_e8, top.ask_e8 = bid * E8, ask * E8
+        top.recv_ns = top.origin_ns = time.monotonic_ns()
+        top.feed_state = int(state)
+        self._market.offer()
+
+    def announce(self, state: FeedState) -> None:
+        self.status.clear()
+        self.status.kind, self.status.instrument_id = int(Kind.FEED_STATUS), BTC
+        self.status.feed_state = int(state)
+        self._market.offer()
+
+    def intents(self) -> list[tuple[Action, Side, int, int]]:
+        found = []
+        while self._intents.next():
+            one = self.intent
+            found.append(
+                (Action(one.action), Side(one.side), one.price_e8 // E8, one.instrument_id)
+            )
+        self._intents.commit()
+        return found
+
+    def answer_all(self, choose: Random) -> list[Action]:
+        """Whatever is asked for is done, or the order fills instead."""
+        actions = []
+        while self._intents.next():
+            intent = self.intent
+            actions.append(Action(intent.action))
+            done = {Action.PLACE: ExecKind.ACK, Action.AMEND: ExecKind.AMENDED}
+            kind = choose.choice((ExecKind.FILL, done.get(actions[-1], ExecKind.CANCELED)))
+            self.report(intent.order_id, kind, side=Side(intent.side))
+        self._intents.commit()
+        return actions
+
+    def report(self, order_id: int, kind: ExecKind, *, qty: int = 1, side: Side = Side.BUY) -> None:
+        record = self.record
+        record.clear()
+        record.kind, record.mode, record.instrument_id = int(Kind.EXECUTION), 1, BTC
+        record.order_id, record.exec_kind, record.side = order_id, int(kind), int(side)
+        record.price_e8, record.qty_e8 = 100 * E8, qty * E8
+        is_fill, is_over = kind is ExecKind.FILL, kind in (ExecKind.FILL, ExecKind.CANCELED)
+        record.cum_qty_e8 = qty * E8 if is_fill else 0
+        record.leaves_qty_e8 = 0 if is_over else qty * E8
+        over = OrderState.FILLED if is_fill else OrderState.CANCELED
+        record.order_state = int(over if is_over else OrderState.WORKING)
+        self._executions.offer()
+
+    def refuse(self, reason: Reason) -> None:
+        decision, intent = self.decision, self.intent
+        decision.clear()
+        decision.kind, decision.instrument_id = int(Kind.DECISION), intent.instrument_id
+        decision.order_id, decision.action = intent.order_id, intent.action
+        decision.side, decision.reason = intent.side, int(reason)
+        self._decisions.offer()
+
+
+@pytest.fixture
+def make_market(house: House) -> Callable[..., Market]:
+    """A market for plug-ins: a file with a class Joiner for both symbols, or strategies."""
+
+    def make(plugin: Path | None = None, *strategies: StrategyConfig) -> Market:
+        if plugin is not None:
+            joiner = StrategyConfig(
+                name="joiner", plugin=f"{plugin}:Joiner", symbols=("BTCUSDT", "ETHUSDT")
+            )
+            strategies = (joiner, *strategies)
+        return Market(house, *strategies)
+
+    return make

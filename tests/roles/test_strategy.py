@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
 
 from hft import counters, graph
-from hft.config import StrategyConfig
-from hft.core.generated.views import (
-    Decision,
-    Execution,
-    FeedStatus,
-    Instrument,
-    Intent,
-    Position,
-    TopOfBook,
-)
-from hft.core.generated.views import Order as OrderRow
+from hft.core.generated.views import Book, MarkPrice, Trade
 from hft.core.order_id import foreign_order_id, make_order_id, source_of
 from hft.counters import RoleState
 from hft.records import (
@@ -31,11 +20,13 @@ from hft.records import (
     Kind,
     Mode,
     OrderState,
+    OrderType,
     Reason,
     Side,
+    Tif,
 )
 from hft.roles.strategy import EXECUTIONS_PER_CYCLE_MAX, StrategyEngine
-from hft.units import E8, NS_PER_MS
+from hft.units import E8, NS_PER_MS, NS_PER_S
 
 BTC, ETH = 1, 2
 PLUGIN = '''
@@ -65,122 +56,11 @@ class Joiner:
 '''
 
 
-class Market:
-    """Feed, risk and execution around the engine."""
-
-    def __init__(self, house, plugin: Path) -> None:
-        strategy = StrategyConfig(
-            name="joiner", plugin=f"{plugin}:Joiner", symbols=("BTCUSDT", "ETHUSDT")
-        )
-        config = msgspec.structs.replace(house.plan.config, strategies=(strategy,))
-        house.plan = msgspec.structs.replace(house.plan, config=config)
-        feed = house.context("feed")
-        self._market, buffer = feed.ring_writer("market")
-        self.top, self.status = TopOfBook(buffer), FeedStatus(buffer)
-        risk = self.risk = house.context("risk")
-        self._intents, intent_buffer = risk.ring_reader("intents.strategy")
-        self.intent = Intent(intent_buffer)
-        self._decisions, decision_buffer = risk.ring_writer("decisions")
-        self.decision = Decision(decision_buffer)
-        self.execution = house.context("execution")
-        self._executions, execution_buffer = self.execution.ring_writer("executions")
-        self.record = Execution(execution_buffer)
-        self._rows, row_buffer = self.execution.cell_writer("orders")
-        self.row = OrderRow(row_buffer)
-        self.feed = feed
-        self._instruments, instrument_buffer = feed.cell_writer("instruments")
-        self.instrument = Instrument(instrument_buffer)
-        self._positions, position_buffer = house.context("account").cell_writer("positions")
-        self.position = Position(position_buffer)
-
-    def change(self, instrument_id: int = BTC, **fields: int) -> None:
-        """The venue changes its rules."""
-        assert self._instruments.read(instrument_id)
-        for name, value in fields.items():
-            setattr(self.instrument, name, value)
-        self.instrument.instrument_version += 1
-        self._instruments.write(instrument_id)
-
-    def hold(self, position: int, adjusted: int, executions_seq: int) -> None:
-        """The account's cell of BTC."""
-        cell = self.position
-        cell.clear()
-        cell.kind, cell.instrument_id, cell.mode = int(Kind.POSITION), BTC, int(Mode.LIVE)
-        cell.position_e8, cell.adjusted_e8 = position * E8, adjusted * E8
-        cell.executions_seq = executions_seq
-        self._positions.write(graph.position_cell(Mode.LIVE, BTC))
-
-    def tick(
-        self,
-        bid: int,
-        ask: int,
-        instrument_id: int = BTC,
-        state: FeedState = FeedState.LIVE,
-    ) -> None:
-        self.feed.page.beat(time.monotonic_ns())
-        top = self.top
-        top.clear()
-        top.kind, top.mode, top.instrument_id = int(Kind.TOP_OF_BOOK), 1, instrument_id
-        top.bid_e8, top.ask_e8 = bid * E8, ask * E8
-        top.recv_ns = top.origin_ns = time.monotonic_ns()
-        top.feed_state = int(state)
-        self._market.offer()
-
-    def announce(self, state: FeedState) -> None:
-        self.status.clear()
-        self.status.kind, self.status.instrument_id = int(Kind.FEED_STATUS), BTC
-        self.status.feed_state = int(state)
-        self._market.offer()
-
-    def intents(self) -> list[tuple[Action, Side, int, int]]:
-        found = []
-        while self._intents.next():
-            one = self.intent
-            found.append(
-                (Action(one.action), Side(one.side), one.price_e8 // E8, one.instrument_id)
-            )
-        self._intents.commit()
-        return found
-
-    def answer_all(self, choose: Random) -> list[Action]:
-        """Whatever is asked for is done, or the order fills instead."""
-        actions = []
-        while self._intents.next():
-            intent = self.intent
-            actions.append(Action(intent.action))
-            done = {Action.PLACE: ExecKind.ACK, Action.AMEND: ExecKind.AMENDED}
-            kind = choose.choice((ExecKind.FILL, done.get(actions[-1], ExecKind.CANCELED)))
-            self.report(intent.order_id, kind, side=Side(intent.side))
-        self._intents.commit()
-        return actions
-
-    def report(self, order_id: int, kind: ExecKind, *, qty: int = 1, side: Side = Side.BUY) -> None:
-        record = self.record
-        record.clear()
-        record.kind, record.mode, record.instrument_id = int(Kind.EXECUTION), 1, BTC
-        record.order_id, record.exec_kind, record.side = order_id, int(kind), int(side)
-        record.price_e8, record.qty_e8 = 100 * E8, qty * E8
-        is_fill, is_over = kind is ExecKind.FILL, kind in (ExecKind.FILL, ExecKind.CANCELED)
-        record.cum_qty_e8 = qty * E8 if is_fill else 0
-        record.leaves_qty_e8 = 0 if is_over else qty * E8
-        over = OrderState.FILLED if is_fill else OrderState.CANCELED
-        record.order_state = int(over if is_over else OrderState.WORKING)
-        self._executions.offer()
-
-    def refuse(self, reason: Reason) -> None:
-        decision, intent = self.decision, self.intent
-        decision.clear()
-        decision.kind, decision.instrument_id = int(Kind.DECISION), intent.instrument_id
-        decision.order_id, decision.action = intent.order_id, intent.action
-        decision.side, decision.reason = intent.side, int(reason)
-        self._decisions.offer()
-
-
 @pytest.fixture
-def market(house, tmp_path) -> Market:
+def market(make_market, tmp_path):
     plugin = tmp_path / "joiner.py"
     plugin.write_text(PLUGIN)
-    return Market(house, plugin)
+    return make_market(plugin)
 
 
 def start(house) -> tuple[StrategyEngine, object]:
@@ -213,7 +93,7 @@ def test_waiting_ticks_are_folded_into_one_call_with_the_newest(house, market):
         (Action.PLACE, Side.BUY, 99, BTC),
         (Action.PLACE, Side.BUY, 50, ETH),
     ]
-    assert [desk.plugin.calls for desk in engine._desks] == [1, 1]
+    assert [desk.plugin.calls for desk in engine.desks] == [1, 1]
 
 
 def test_unanswered_intent_is_not_repeated(house, market):
@@ -349,7 +229,7 @@ def test_position_moves_with_every_fill_of_the_instrument_whoever_traded(house, 
     market.report(foreign_order_id(BTC, 77), ExecKind.FILL)
     engine.do_work(time.monotonic_ns())
     assert (Action.PLACE, Side.SELL, 102, BTC) in market.intents()
-    assert [desk.inventory.position_e8 for desk in engine._desks] == [E8, 0]
+    assert [desk.inventory.position_e8 for desk in engine.desks] == [E8, 0]
 
 
 def test_desks_on_one_instrument_see_one_position(house, market):
@@ -364,7 +244,7 @@ def test_desks_on_one_instrument_see_one_position(house, market):
     market.report(make_order_id(1, 1, 1), ExecKind.FILL)
     market.report(make_order_id(2, 1, 1), ExecKind.FILL)
     engine.do_work(time.monotonic_ns())
-    btc = [desk for desk in engine._desks if desk.instrument.instrument_id == BTC]
+    btc = [desk for desk in engine.desks if desk.instrument.instrument_id == BTC]
     assert [desk.inventory.position_e8 for desk in btc] == [2 * E8, 2 * E8]
 
 
@@ -374,7 +254,7 @@ def test_position_starts_from_the_cell_and_is_corrected_by_it(house, market):
     market.hold(position=5, adjusted=4, executions_seq=1)
     engine, _ = start(house)
     engine.do_work(time.monotonic_ns())
-    inventory = engine._inventories[BTC]
+    inventory = engine.inventory(Mode.LIVE, BTC)
     assert inventory.position_e8 == 6 * E8, "the second fill came after the cell"
     market.hold(position=9, adjusted=7, executions_seq=2)
     for _ in range(2):
@@ -391,7 +271,7 @@ def test_new_tick_rounds_what_is_wanted_anew(house, market):
     market.change(tick_e8=7 * E8)
     later_ns = time.monotonic_ns() + 200 * NS_PER_MS
     engine.do_work(later_ns)
-    assert engine._desks[0].targets.wanted(Side.BUY)[0] == 98 * E8
+    assert engine.desks[0].targets.wanted(Side.BUY)[0] == 98 * E8
     assert market.intents() == [], "what rests may stay"
     market.tick(129, 133)
     engine.do_work(later_ns)
@@ -440,7 +320,7 @@ def test_status_counts_for_the_newest_top_too(house, market):
     market.announce(FeedState.LIVE)
     engine.do_work(time.monotonic_ns())
     assert market.intents() == [(Action.PLACE, Side.BUY, 100, BTC)]
-    assert engine._desks[0].top.feed_state == FeedState.LIVE
+    assert engine.desks[0].top.feed_state == FeedState.LIVE
 
 
 def test_nothing_is_placed_or_moved_after_the_feed_has_said_that_it_is_bad(house, market):
@@ -469,3 +349,112 @@ def test_nothing_is_placed_or_moved_after_the_feed_has_said_that_it_is_bad(house
             assert set(actions) <= {Action.CANCEL}
     assert placed > 20
     assert bad_turns > 100
+
+
+EAGER = '''
+from hft.records import OrderType, Side, Tif
+from hft.strategy.base import QuoteRules, StrategyParameters
+
+class Joiner:
+    """Bids where a trade was, takes on a mark price, and looks at the book."""
+
+    class Parameters(StrategyParameters, frozen=True):
+        pass
+
+    quote_rules = QuoteRules(rest_ns_min=0)
+
+    def __init__(self, parameters, instrument):
+        self.levels, self.bids, self.taken = [], 0, 0
+
+    def on_top_of_book(self, now_ns, top, position_e8, targets):
+        pass
+
+    def on_book(self, now_ns, book, position_e8, targets):
+        self.levels.append(book.bid_e8_at(0))
+
+    def on_trade(self, now_ns, trade, position_e8, targets):
+        targets.set(Side.BUY, trade.price_e8, 10**8)
+
+    def on_mark(self, now_ns, mark, position_e8, targets):
+        self.taken = targets.orders.place(
+            Side.BUY, 0, 10**8, order_type=OrderType.MARKET, tif=Tif.GTC, reduce_only=True
+        )
+
+    def on_timer(self, now_ns, targets):
+        pass
+'''
+
+
+@pytest.fixture
+def eager(make_market, tmp_path):
+    plugin = tmp_path / "eager.py"
+    plugin.write_text(EAGER)
+    return make_market(plugin)
+
+
+def test_what_a_trade_makes_a_plugin_want_is_offered_in_the_same_turn(house, eager):
+    engine, _ = start(house)
+    eager.tick(100, 102)
+    engine.do_work(time.monotonic_ns())
+    trade = Trade(eager.buffer)
+    trade.clear()
+    trade.kind, trade.instrument_id, trade.price_e8 = int(Kind.TRADE), BTC, 99 * E8
+    trade.qty_e8 = E8
+    eager._market.offer()
+    engine.do_work(engine._timer_ns + NS_PER_MS)
+    assert eager.intents() == [(Action.PLACE, Side.BUY, 99, BTC)]
+    assert (eager.intent.cause_ring, eager.intent.cause_seq) == (graph.RingId.MARKET, 2)
+
+
+def test_an_explicit_order_leaves_inside_the_callback_with_its_own_terms(house, eager):
+    engine, _ = start(house)
+    eager.tick(100, 102)
+    engine.do_work(time.monotonic_ns())
+    mark = MarkPrice(eager.buffer)
+    mark.clear()
+    mark.kind, mark.instrument_id, mark.mark_e8 = int(Kind.MARK_PRICE), BTC, 101 * E8
+    eager._market.offer()
+    engine.do_work(time.monotonic_ns())
+    assert eager.intents() == [(Action.PLACE, Side.BUY, 0, BTC)]
+    intent, desk = eager.intent, engine.desks[0]
+    assert (intent.order_type, intent.tif) == (OrderType.MARKET, Tif.GTC)
+    assert (intent.is_post_only, intent.is_reduce_only) == (0, 1)
+    assert intent.order_id == desk.plugin.taken
+    assert [order.order_id for order in desk.targets.orders] == [desk.plugin.taken]
+    eager.report(intent.order_id, ExecKind.FILL)
+    engine.do_work(time.monotonic_ns())
+    assert desk.targets.is_empty
+    assert desk.targets.view.position_e8 == E8
+
+
+def test_explicit_orders_survive_being_adopted_anew_and_the_lost_are_dropped(house, eager):
+    engine, _ = start(house)
+    eager.tick(100, 102)
+    engine.do_work(time.monotonic_ns())
+    orders = engine.desks[0].targets.orders
+    kept, lost = (orders.place(Side.BUY, price * E8, E8) for price in (90, 91))
+    eager.intents()
+    eager.risk.page.cursor(graph.cursor_index("intents.strategy")).store(eager.intent.seq)
+    row = eager.row
+    row.clear()
+    row.order_id, row.side, row.instrument_id = kept, 1, BTC
+    row.price_e8, row.qty_e8, row.order_state = 90 * E8, E8, int(OrderState.WORKING)
+    eager._rows.write(0)
+    engine.do_work(time.monotonic_ns() + 6 * NS_PER_S)
+    engine.do_work(time.monotonic_ns())
+    assert [order.order_id for order in orders] == [kept]
+    assert orders.get(lost) is None
+    assert not orders.get(kept).is_pending
+
+
+def test_the_book_is_shown_once_for_each_change(house, eager):
+    engine, _ = start(house)
+    writer, buffer = eager.feed.cell_writer("books")
+    book = Book(buffer)
+    for seq in (7, 7, 8):
+        book.venue_seq, book.bid_count = seq, 1
+        book.set_bid_e8_at(0, (100 + seq) * E8)
+        writer.write(BTC)
+        eager.tick(100, 102)
+        engine.do_work(time.monotonic_ns())
+    assert engine.desks[0].plugin.levels == [107 * E8, 108 * E8]

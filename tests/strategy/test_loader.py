@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,40 @@ def test_a_plug_in_s_own_refusal_keeps_its_remedy() -> None:
 
 def test_loading_a_class_checks_it_without_making_one() -> None:
     assert load_class(MAKER) is Maker
+
+
+def test_an_installed_package_offers_its_plug_ins_as_entry_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "house_strategies-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: house-strategies\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[hft.strategies]\nhouse_maker = {MAKER}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert load_class("house_maker") is Maker
+    assert "house_maker" in error_of("house_taker")[1]
+
+
+def test_a_class_is_executed_anew_and_the_old_one_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = write(tmp_path, PLUGIN)
+    old = load_class(name)
+    write(tmp_path, PLUGIN.replace("levels: int = 1", "levels: int = 2"))
+    fresh = load_class(name, is_anew=True)
+    assert fresh is not old
+    assert (old.Parameters(qty="1").levels, fresh.Parameters(qty="1").levels) == (1, 2)
+    monkeypatch.setitem(sys.modules, Maker.__module__, sys.modules[Maker.__module__])
+    maker = load_class(MAKER, is_anew=True)
+    assert maker is not Maker
+    assert maker.__module__ == Maker.__module__
+
+
+def test_a_file_that_fails_to_load_anew_leaves_the_module_that_is_in_use(tmp_path: Path) -> None:
+    name = write(tmp_path, PLUGIN)
+    old = load_class(name)
+    module = sys.modules[old.__module__]
+    write(tmp_path, "raise RuntimeError")
+    with pytest.raises(StrategyLoadError):
+        load_class(name, is_anew=True)
+    assert sys.modules[old.__module__] is module

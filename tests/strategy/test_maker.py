@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 
@@ -9,7 +11,7 @@ from hft.records import FeedState, Side
 from hft.strategy.errors import StrategyLoadError
 from hft.strategy.maker import Maker, MakerParameters
 from hft.strategy.targets import QuoteTargets
-from hft.units import E8, NS_PER_MS, parse_e8
+from hft.units import E8, NS_PER_MS, NS_PER_S, parse_e8
 
 BTCUSDT = InstrumentRules(
     instrument_id=1,
@@ -27,7 +29,11 @@ SOLUSDT = InstrumentRules(
     qty_min_e8=E8,
     notional_min_e8=5 * E8,
 )
-BASE = {"quote_notional": "200", "position_notional_max": "1000"}
+BASE = {
+    "quote_notional": "200", "position_notional_max": "1000",
+    "maker_fee_bps": "0", "risk_aversion": "0", "fill_decay": "1000000",
+}  # fmt: skip
+"""A maker that no fee, no risk and no hope for better fills keeps from the touch."""
 
 
 def make_top(bid: str, ask: str, recv_ns: int = 0, state: FeedState = FeedState.LIVE) -> TopOfBook:
@@ -78,6 +84,44 @@ def test_it_never_crosses_however_far_it_may_improve() -> None:
 def test_a_half_spread_holds_it_back() -> None:
     (bid, _), (ask, _) = decide(half_spread_bps="1")
     assert (bid, ask) == (99_990, 100_010.1)
+
+
+def test_the_fee_and_what_a_fill_has_to_earn_hold_it_back() -> None:
+    (bid, _), (ask, _) = decide(maker_fee_bps="2", edge_bps="0.5")
+    assert (bid, ask) == (99_975.0, 100_025.1)
+    assert decide(maker_fee_bps="2", edge_bps="-2") == decide()
+    assert decide(maker_fee_bps="-1") == decide()  # a rebate leads it to the touch, not across
+
+
+def test_distance_is_the_optimum_of_the_model_without_risk() -> None:
+    # γ = 0: 1/κ = 1 bps.
+    (bid, _), (ask, _) = decide(fill_decay="1")
+    assert (bid, ask) == (99_990.0, 100_010.1)
+
+
+def test_volatility_widens_the_spread_and_steepens_the_skew() -> None:
+    parameters = {**BASE, "risk_aversion": "0.5", "horizon_s": "4", "fill_decay": "1",
+                  "skew_bps": "1"}  # fmt: skip
+    maker = Maker(msgspec.convert(parameters, MakerParameters), BTCUSDT)
+    targets = QuoteTargets(BTCUSDT, maker.quote_rules)
+    calm_bps = math.log(1 + 0.5 / 1) / 0.5
+    assert maker.signals["half_spread_bps"] == pytest.approx(calm_bps)
+    for second in range(20):  # 1 bps up, 1 bps down: a variance of 1 bps² for each second
+        bid = "100010.0" if second % 2 else "100000.0"
+        ask = "100010.1" if second % 2 else "100000.1"
+        now_ns = 1 + second * NS_PER_S
+        maker.on_top_of_book(now_ns, make_top(bid, ask, now_ns), parse_e8("0.009"), targets)
+    signals = maker.signals
+    assert signals["volatility_bps"] == pytest.approx(1.0, rel=1e-3)
+    # γ·σ²·τ = 0.5 · 1 · 4 = 2 bps: half of it beside the calm half spread, all of it as skew.
+    assert signals["half_spread_bps"] == pytest.approx(calm_bps + 1.0, rel=1e-3)
+    assert signals["reservation_bps"] == pytest.approx(-(1 + 2) * 0.9, rel=2e-3)
+
+
+@pytest.mark.parametrize("name", ["horizon_s", "fill_decay", "volatility_half_life_s"])
+def test_a_parameter_that_cannot_be_zero_is_refused(name: str) -> None:
+    with pytest.raises(StrategyLoadError, match=name):
+        Maker(msgspec.convert({**BASE, name: "0"}, MakerParameters), BTCUSDT)
 
 
 def test_long_inventory_leans_down_and_short_inventory_up() -> None:
@@ -138,7 +182,7 @@ def test_a_quote_greater_than_the_greatest_position_is_refused() -> None:
         Maker(MakerParameters(quote_notional="2000", position_notional_max="100"), BTCUSDT)
 
 
-def test_new_rules_of_the_venue_are_obeyed_from_then_on():
+def test_new_rules_of_the_venue_are_obeyed_from_then_on() -> None:
     maker = Maker(msgspec.convert(BASE, MakerParameters), BTCUSDT)
     targets = QuoteTargets(BTCUSDT, maker.quote_rules)
     maker.on_top_of_book(0, make_top("100000.0", "100000.1"), 0, targets)

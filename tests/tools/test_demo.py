@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,35 @@ def test_demo_trades_and_agrees_with_the_venue(demo: Callable[..., Demo], topolo
     here.assert_nothing_left()
 
 
+def test_three_strategies_trade_side_by_side_and_each_has_its_own_books(
+    demo: Callable[..., Demo],
+) -> None:
+    here = demo("--seconds", "5", "--json", "--strategies", "maker,momentum,scalper")
+    exit_code, out, err = here.end()
+    report = json.loads(out)
+    assert (exit_code, report["failures"]) == (0, []), err
+    rows = {row["name"]: row for row in report["strategies"]}
+    assert {name: row["symbols"] for name, row in rows.items()} == {
+        "maker": ["BTCUSDT"], "momentum": ["ETHUSDT"], "scalper": ["SOLUSDT"],
+    }  # fmt: skip
+    assert rows["maker"]["orders"] > 0
+    orders, account = report["orders"], report["account"]
+    assert sum(row["orders"] for row in rows.values()) == orders["sent"]
+    assert sum(row["fills"] for row in rows.values()) == orders["fills"]
+    for row in rows.values():
+        (symbol,) = row["symbols"]
+        ours = account["symbols"][symbol]
+        assert row["position"] == {symbol: account["position"][symbol]}
+        assert (row["realised"], row["fee"]) == (ours["realised"], ours["fee"])
+        realised, unrealised, fee, net = (
+            Decimal(row[field]) for field in ("realised", "unrealised", "fee", "net")
+        )
+        assert net == realised + unrealised - fee
+        assert row["refused"] == sum(row["refusals"].values())
+        assert Decimal(row["position_notional_max"]) <= 600
+    here.assert_nothing_left()
+
+
 def test_operator_commands_and_interrupt(demo: Callable[..., Demo]) -> None:
     here = demo("--seconds", "60")
     found = here.until_trading()
@@ -186,6 +216,13 @@ def test_taken_port_is_told_with_its_holder(demo: Callable[..., Demo]) -> None:
     ("arguments", "told"),
     [
         (("--symbols", "NOPE"), "hft: the demo's market has no NOPE."),
+        (("--strategies", "maker,taker"), "hft: there is no built-in strategy taker."),
+        (("--strategies", "maker,maker"), "hft: --strategies maker,maker names one twice."),
+        (
+            ("--strategies", "maker,scalper", "--symbols", "BTCUSDT"),
+            "hft: 2 strategies need an instrument each, and there are 1.",
+        ),
+        (("--strategies", ","), "hft: --strategies names none."),
         (("--recording", "/no/such/file"), "hft: recording /no/such/file cannot be read"),
     ],
 )

@@ -2,15 +2,22 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from hft.config import Config, Plan, RateLimits, SystemConfig
+from hft.config import Config, PaperConfig, Plan, RateLimits, StrategyConfig, SystemConfig
 from hft.errors import UsageError
 from hft.graph import COLD_ROLES, INSTRUMENTS_MAX, ROLES
 from hft.roles.context import load_plan
 from pinning import PlanError, Topology
 from tools.system.places import Places
-from tools.system.planner import make_plan, number_instruments, plan_processes, write_plan
+from tools.system.planner import (
+    in_system_mode,
+    make_plan,
+    number_instruments,
+    plan_processes,
+    write_plan,
+)
 
 LIMITS = RateLimits(weight_1m=2_400, orders_10s=300, orders_1m=1_200)
 
@@ -43,6 +50,41 @@ def test_every_role_runs_once_with_a_bell_of_its_process(topology: str) -> None:
     processes = plan_processes(config(topology=topology), host(8))
     assert sorted(role for process in processes for role in process.roles) == sorted(ROLES)
     assert [process.bell for process in processes] == list(range(len(processes)))
+
+
+def with_strategy(its_mode: str, **system: object) -> Config:
+    strategy = StrategyConfig(name="one", plugin="a:B", symbols=("BTCUSDT",), mode=its_mode)  # type: ignore[arg-type]
+    return msgspec.structs.replace(config(**system), strategies=(strategy,))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has_paper"),
+    [
+        (with_strategy("live"), False),
+        (with_strategy("observe"), False),
+        (with_strategy("paper"), True),
+        (with_strategy("live", mode="paper"), True),
+        (msgspec.structs.replace(with_strategy("live"), paper=PaperConfig(start="always")), True),
+    ],
+    ids=["live", "observe", "a strategy", "the system", "always"],
+)
+def test_paper_runs_only_where_somebody_needs_it(wanted: Config, has_paper: bool) -> None:
+    for topology in ("compact", "dedicated"):
+        system = msgspec.structs.replace(wanted.system, topology=topology)
+        processes = plan_processes(msgspec.structs.replace(wanted, system=system), host(8))
+        hosts = [process for process in processes if "paper" in process.roles]
+        assert len(hosts) == has_paper
+        if has_paper:
+            alone = topology == "dedicated"
+            expected = ("paper",) if alone else ("account", "recorder", "paper")
+            assert hosts[0].roles == expected
+
+
+def test_in_paper_mode_no_strategy_is_live() -> None:
+    for mode, forced in (("live", "paper"), ("paper", "paper"), ("observe", "observe")):
+        (strategy,) = in_system_mode(with_strategy(mode, mode="paper")).strategies
+        assert strategy.mode == forced
+        assert in_system_mode(with_strategy(mode)).strategies[0].mode == mode
 
 
 def test_two_cores_are_shared_by_hot_processes_and_the_cold_one_is_apart() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tools.demo.ledger import StrategyResult
 from tools.demo.report import Account, Latency, Market, Orders, Report
 from tools.demo.screen import COLUMNS, LATENCY_ROWS, Screen, summary_lines
 from tools.terminal import tell
@@ -35,6 +36,14 @@ REPORT = Report(
     passed=True, failures=(),
 )  # fmt: skip
 
+MAKER = StrategyResult(
+    name="maker", plugin="hft.strategy.maker:Maker", mode="live", symbols=("BTCUSDT",),
+    orders=11_370, fills=11_339, maker_fills=11_339, canceled=0, rejected=0, dropped=0,
+    refused=1_095, refusals={"TRADING_HALTED": 95, "PRICE_COLLAR": 1_000}, volume="1360000",
+    position={"BTCUSDT": "0.012"}, position_notional_max="590.5", realised="-1234.68091998",
+    unrealised="0", fee="1238.24496926", net="-2472.92588924",
+)  # fmt: skip
+
 
 class ClosedTerminal(io.StringIO):
     """Refuses what is written, as the kernel does when the window was closed."""
@@ -52,6 +61,18 @@ def test_summary_fits_a_narrow_terminal_and_tells_everything() -> None:
                  "1000SHIBUSDT +123456", "fees 1238.24496926 USDT", "4.1 ms"):  # fmt: skip
         assert told in text
     assert lines[-1].startswith("Next: ")
+
+
+def test_every_strategy_has_a_row_with_its_money_and_its_refusals() -> None:
+    paid = msgspec.structs.replace(MAKER, name="paid", refusals={}, fee="-0.5", net="1234.567891")
+    lines = summary_lines(msgspec.structs.replace(REPORT, strategies=(MAKER, paid)))
+    assert max(map(len, lines)) <= COLUMNS
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line.strip()}
+    assert rows["maker"] == [
+        "11,370", "11,339", "1,095", "-1234.6809", "+0.0000", "-1238.2450", "-2472.9259",
+    ]  # fmt: skip
+    assert rows["paid"][-2:] == ["+0.5000", "+1234.5679"]
+    assert "    refused 1,000: price collar" in lines
 
 
 def test_difference_is_told_beside_the_account_and_at_the_end() -> None:

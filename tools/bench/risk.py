@@ -167,8 +167,16 @@ def make_book(size: Size) -> RiskBook:
         account_age_ns_max=NS_PER_S,
         intent_age_ns_max=20 * NS_PER_MS,
         duplicate_window_ns=20 * NS_PER_MS,
+        cross_bps_max=10,
+        net_notional_max_e8=200_000 * E8,
+        leverage_max_e8=2 * E8,
+        open_notional_max_e8=50_000 * E8,
+        unresolved_age_ns_max=NS_PER_S,
+        messages_per_10s_max=4_000,
+        spread_bps_max=100,
     )
     book = RiskBook(limits, range(1, size.instruments + 1))
+    book.set_equity(100_000 * E8)
     for instrument_id in range(1, size.instruments + 1):
         book.set_instrument(
             InstrumentRules(

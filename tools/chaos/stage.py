@@ -91,6 +91,10 @@ def _maker(name: str, symbols: tuple[str, ...], *, is_amending: bool) -> Strateg
         parameters={
             "quote_notional": "120",
             "position_notional_max": "600",
+            # At the touch whatever it costs: chaos needs orders and fills, not a profit.
+            "edge_bps": "-2",
+            "risk_aversion": "0",
+            "fill_decay": "1000",
             "rest_ms_min": REST_MS,
             "is_amending": is_amending,
         },

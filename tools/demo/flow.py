@@ -18,15 +18,16 @@ from hft.config import (
     Config,
     ManualConfig,
     RiskConfig,
-    StrategyConfig,
     SystemConfig,
     VenueConfig,
 )
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
 from hft.graph import COLD_ROLES
 from hft.units import NS_PER_S
+from tools.demo.ledger import Ledger
 from tools.demo.report import Pages, Report, collect
 from tools.demo.screen import Screen
+from tools.demo.strategies import chosen
 from tools.demo.venue import DemoVenue, running_venue
 from tools.metrics.helper import Helper
 from tools.system.assembly import System, assembled
@@ -47,9 +48,6 @@ WALLET: Final = "10000"
 PROGRESS_S: Final = 0.1
 SETTLE_S_MAX: Final = 10.0
 COMPARE_EVERY_S: Final = 0.25
-CHANGE_MS: Final = 125
-"""Pause of one side after a change, times the number of instruments: 16 orders a second in all,
-which the venue's 1,200 a minute allow for as long as the demo lasts."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +58,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     topology: str = "compact"
     symbols: tuple[str, ...] = ()
     """Empty: the usual three, or all that the recordings hold."""
+    strategies: tuple[str, ...] = ("maker",)
+    """Built-in strategies; the symbols are dealt out to them in turn."""
     seed: int = 42
     recordings: tuple[str, ...] = ()
     speed: float = 1.0
@@ -79,6 +79,8 @@ def run(options: Options) -> int:
     """
     name = f"demo-{os.getpid()}"
     _check_symbols(options)
+    if not options.recordings:  # what recordings hold is known only when the venue has read them
+        chosen(options.strategies, options.symbols or SYMBOLS)
     with (
         StopRequest().installed() as stop,
         Screen(as_json=options.as_json) as screen,
@@ -90,6 +92,8 @@ def run(options: Options) -> int:
             f"hft demo · {options.topology} topology · {' '.join(config.symbols)}"
             f" · policy {config.risk.policy}"
         )
+        if len(config.strategies) > 1:
+            screen.done("strategies", _strategies_text(config))
         ports = venue.ports
         screen.done(
             "venue simulator",
@@ -136,6 +140,7 @@ def _trade(
 ) -> Report:
     for what, how in describe(system):
         screen.done(what, how)
+    ledger = Ledger(system.plan)
     system.arm_itself()
     screen.done("armed", "demo arms itself; live waits for `hft arm`")
     pages = Pages(system.plan)
@@ -144,19 +149,24 @@ def _trade(
         passed_s := (time.monotonic_ns() - begun_ns) / NS_PER_S
     ) < options.seconds and not stop():
         system.supervisor.step(PROGRESS_S, also=stop.fileno())
+        ledger.poll()
         passed_s = (time.monotonic_ns() - begun_ns) / NS_PER_S
         screen.progress(passed_s, options.seconds, _progress_text(pages))
     screen.end_progress()
     _settle(system, venue, pages)
+    ledger.poll()
     processes = process_statuses(system.plan, load_notes(system.run_dir))
     truth = venue.truth(system.plan.config)
-    return collect(
+    report = collect(
         pages,
         truth,
+        ledger,
         venue=f"simulator, {_market_text(options)}",
         seconds=passed_s,
         processes=processes,
     )
+    ledger.close()
+    return report
 
 
 def _settle(system: System, venue: DemoVenue, pages: Pages) -> None:
@@ -181,6 +191,10 @@ def _progress_text(pages: Pages) -> str:
     sent = pages.count("execution", counters.SENT)
     fills = pages.count("execution", counters.FILLS)
     return f"{frames:,} frames · {sent:,} orders · {fills:,} fills"
+
+
+def _strategies_text(config: Config) -> str:
+    return " · ".join(f"{one.name} on {' '.join(one.symbols)}" for one in config.strategies)
 
 
 def _market_text(options: Options) -> str:
@@ -219,26 +233,11 @@ def _settings(options: Options, name: str, home: Path, venue: DemoVenue) -> Conf
             depth_stream="0ms",
         ),
         risk=RiskConfig(policy="demo", manual=ManualConfig(enabled=True)),
-        strategies=(_maker(symbols),),
+        strategies=chosen(options.strategies, symbols),
     )
     text = config_file.to_toml(config)
     (home / "demo.toml").write_text(text)
     return config_file.parse(text, source="the demo's settings", base=home)
-
-
-def _maker(symbols: tuple[str, ...]) -> StrategyConfig:
-    """The built-in market maker, moving its quotes by cancelling and placing anew."""
-    return StrategyConfig(
-        name="maker",
-        plugin="hft.strategy.maker:Maker",
-        symbols=symbols,
-        parameters={
-            "quote_notional": "120",
-            "position_notional_max": "600",
-            "rest_ms_min": CHANGE_MS * len(symbols),
-            "is_amending": False,
-        },
-    )
 
 
 def _system(options: Options, name: str, home: Path) -> SystemConfig:

@@ -15,6 +15,7 @@ from hft.graph import ASSETS_MAX, ROLES, position_cell
 from hft.records import Mode
 from hft.roles.context import cells_spec
 from hft.units import format_e8
+from tools.demo.ledger import Ledger, StrategyResult
 from tools.system.segments import attach_page
 from tools.system.status import ProcessStatus
 
@@ -103,6 +104,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     market: Market
     orders: Orders
     account: Account
+    strategies: tuple[StrategyResult, ...] = ()
     latency_ns: dict[str, Latency]
     venue_violations: int
     """Rules of the venue that our requests broke."""
@@ -185,6 +187,7 @@ def _of_plan(plan: Plan, truth: VenueTruth) -> dict[str, int]:
 def collect(
     pages: Pages,
     truth: VenueTruth,
+    ledger: Ledger,
     *,
     venue: str,
     seconds: float,
@@ -193,7 +196,11 @@ def collect(
     """Everything that happened, and whether it is as it should be."""
     plan = pages.plan
     market, orders, account = _market(pages), _orders(pages), _account(pages, truth)
-    failures = tuple(_failures(market, orders, account))
+    marks_e8 = {
+        one.instrument_id: pages.position(one.instrument_id).mark_e8 for one in plan.instruments
+    }
+    strategies = ledger.results(marks_e8)
+    failures = (*_failures(market, orders, account), *_ledger_failures(pages, ledger))
     return Report(
         name=plan.name,
         topology=plan.config.system.topology,
@@ -204,6 +211,7 @@ def collect(
         market=market,
         orders=orders,
         account=account,
+        strategies=strategies,
         latency_ns={hop.name: pages.latency(hop) for hop in counters.HOPS},
         venue_violations=truth.violations,
         passed=not failures,
@@ -287,3 +295,15 @@ def _failures(market: Market, orders: Orders, account: Account) -> list[str]:
     if account.wallet != account.venue_wallet:
         failures.append(f"our wallet is {account.wallet}, the venue's {account.venue_wallet}")
     return failures
+
+
+def _ledger_failures(pages: Pages, ledger: Ledger) -> list[str]:
+    """What the strategies hold together is what the account holds, if nothing was missed."""
+    if ledger.lost:
+        return [f"{ledger.lost} records passed before they could be booked by strategy"]
+    ours = pages.positions_e8()
+    return [
+        f"{symbol}: the strategies hold {format_e8(qty_e8)}, the account {format_e8(ours[symbol])}"
+        for symbol, qty_e8 in ledger.positions_e8().items()
+        if qty_e8 != ours[symbol]
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, Final
 
@@ -21,6 +22,11 @@ LATENCY_ROWS: Final = (
     ("whole", TICK_TO_TRADE_NS.name),
 )
 COLUMNS: Final = 80
+COLUMNS_OF: Final = (
+    ("orders", 7), ("fills", 7), ("refused", 8),
+    ("realised", 11), ("unrealised", 11), ("fees", 11), ("net", 11),
+)  # fmt: skip
+"""Titles and widths of the table of strategies, after the name."""
 BAR_COLUMNS_MAX: Final = 110
 
 
@@ -127,6 +133,7 @@ def summary_lines(report: Report) -> list[str]:
         ),
     ]
     lines += _account_lines(report)
+    lines += _strategy_lines(report)
     lines += [
         "",
         f"  {'tick to trade':<20} {'p50':>9} {'p99':>9} {'p99.9':>9} {'max':>9} {'count':>9}",
@@ -153,6 +160,30 @@ def _account_lines(report: Report) -> list[str]:
         f"              realised {_signed(account.realised)} USDT"
         f"   unrealised {_signed(account.unrealised)} USDT",
     ]
+
+
+def _strategy_lines(report: Report) -> list[str]:
+    """A row for each strategy; money in USDT to its hundredth of a cent."""
+    if not report.strategies:
+        return []
+    lines = [
+        "",
+        f"  {'strategy':<10}" + "".join(f"{title:>{width}}" for title, width in COLUMNS_OF),
+    ]
+    for one in report.strategies:
+        money = (
+            Decimal(one.realised),
+            Decimal(one.unrealised),
+            -Decimal(one.fee),
+            Decimal(one.net),
+        )
+        lines.append(
+            f"  {one.name:<10.10}{one.orders:>7,}{one.fills:>7,}{one.refused:>8,}"
+            + "".join(f"{amount + 0:>+11.4f}" for amount in money)
+        )
+        for reason, count in one.refusals.items():
+            lines.append(f"    refused {count:,}: {reason.lower().replace('_', ' ')}")
+    return [*lines, "  USDT at the mark price; net = realised + unrealised - fees"]
 
 
 def _wrapped(label: str, *parts: str) -> list[str]:

@@ -190,6 +190,8 @@ def _ring_families(view: View) -> Iterator[Metric]:
         published.add_metric((ring.name, ring.writer), newest_seq)
         capacity.add_metric((ring.name,), ring.capacity)
         for role in (*ring.gating, *ring.pollers):
+            if role not in view.attached.pages:
+                continue
             taken_seq = view.attached.pages[role].cursor(cursor_index(ring.name)).value
             lag.add_metric((ring.name, role), max(0, newest_seq - taken_seq))
     yield from (published, capacity, lag)

@@ -50,7 +50,7 @@ class Attached:
 
     def _attach(self) -> None:
         self.pages = {}
-        for role in graph.ROLES:
+        for role in self.plan.roles:
             page = ipc.RolePage.attach(self.plan.name, graph.page_name(role), resident=False)
             self._segments.append(page.segment)
             self.pages[role] = page

@@ -173,7 +173,7 @@ class Processes:
             grown = newest - self._newest.get(ring.name, newest)
             self._newest[ring.name] = newest
             readers = [(role, "gates") for role in ring.gating]
-            readers += [(role, "polls") for role in ring.pollers]
+            readers += [(role, "polls") for role in ring.pollers if role in self._attached.pages]
             readers += [(role, "observes") for role in ring.observers]
             for role, kind in readers or [("", "")]:
                 found.append(

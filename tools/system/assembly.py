@@ -16,7 +16,7 @@ from hft.config import Config, Plan
 from hft.counters import RoleState
 from hft.credentials import with_credentials
 from hft.errors import UsageError
-from hft.graph import ROLES, page_name
+from hft.graph import OPTIONAL_ROLES, ROLES, page_name
 from hft.roles.process import run_process
 from hft.strategy.loader import load_class, load_parameters
 from tools.system import commands, preflight
@@ -139,7 +139,7 @@ def assembled(
         supervisor = Supervisor(
             plan,
             target=target,
-            pages={role: attach_page(plan, role) for role in ROLES},
+            pages={role: attach_page(plan, role) for role in plan.roles},
             beat=page.beat,
             ring_bells=bells.ring,
             on_event=on_event,
@@ -221,7 +221,7 @@ def take_place(places: Places) -> ipc.RoleLock:
             f"cannot write in {places.run_dir}: {error.strerror}.",
             remedy="Make room there, or set system.run_dir to another directory.",
         ) from None
-    for role in ROLES:
+    for role in (*ROLES, *OPTIONAL_ROLES):
         pid = ipc.lock_holder(places.run_dir, role)
         if pid is not None:
             lock.release()

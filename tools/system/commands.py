@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from hft.config import Plan
 from hft.errors import CheckFailedError, UnreachableError
 from hft.graph import RoleId
 from hft.records import TradingState
+from hft.roles import audit_file
 from hft.roles.context import load_plan
 from tools.system.segments import Bells, attach_halt, attach_page
 from tools.system.waiting import wait_until
@@ -42,6 +44,7 @@ def halt(run_dir: Path, reason: str, by: str | None = None) -> str:
     is_first = latch.set(reason, by or who())
     bells = Bells(plan)
     bells.ring()
+    _audit(plan, "halt", reason, by)
     page = attach_page(plan, "execution")
     try:
         is_empty = wait_until(
@@ -88,6 +91,7 @@ def _ask_risk(
             f'"{plan.name}" is halted: {latch.reason()}.',
             remedy='A halted system sends nothing at all. `hft arm --reason "…"` comes first.',
         )
+    _audit(plan, command, reason, by)
     page = attach_page(plan, "risk")
     queue = ipc.CommandQueue.attach(run_dir)
     queue.send(RoleId.RISK, ipc.Command.make(command, sender=by or who(), reason=reason))
@@ -106,6 +110,14 @@ def _ask_risk(
         )
     page.close()
     return f'"{plan.name}" is {wanted.name}: {reason}'
+
+
+def _audit(plan: Plan, event: str, reason: str, by: str | None) -> None:
+    """Note who asked for what. A disk that refuses keeps nobody from halting or reducing."""
+    with contextlib.suppress(OSError, CheckFailedError):
+        audit_file.append(
+            Path(plan.state_dir), system=plan.name, event=event, by=by or who(), reason=reason
+        )
 
 
 def trading_state(plan: Plan, risk_page: ipc.RolePage) -> TradingState:

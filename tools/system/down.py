@@ -11,7 +11,7 @@ import ipc
 from hft.config import Plan
 from hft.credentials import with_credentials
 from hft.errors import CheckFailedError, UnreachableError, UsageError
-from hft.graph import ROLES
+from hft.graph import OPTIONAL_ROLES, ROLES
 from hft.roles.context import load_plan
 from tools.system import preflight
 from tools.system.notes import ProcessNote, load_notes
@@ -116,7 +116,7 @@ def refuse_while_kept(run_dir: Path, plan: Plan | None) -> None:
     """
     if plan is None or plan.is_supervised:
         return
-    living = [role for role in ROLES if ipc.lock_holder(run_dir, role) is not None]
+    living = [role for role in plan.roles if ipc.lock_holder(run_dir, role) is not None]
     if living:
         raise UsageError(
             f'"{plan.name}" has no supervisor to stop, and {", ".join(living)} run.',
@@ -157,7 +157,7 @@ def _processes_left(run_dir: Path) -> list[Group]:
     for note in notes.processes if notes else ():
         if _lives(note):
             roles_of.setdefault(note.pid, set()).update(note.roles)
-    for role in ROLES:
+    for role in (*ROLES, *OPTIONAL_ROLES):
         pid = ipc.lock_holder(run_dir, role)
         if pid is not None:
             roles_of.setdefault(pid, set()).add(role)

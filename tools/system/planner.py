@@ -52,6 +52,7 @@ def make_plan(
         UsageError: the instrument table has no row left.
         PinningError: the cpus asked for cannot be had.
     """
+    config = in_system_mode(config)
     return Plan(
         config=config,
         run_dir=str(places.run_dir),
@@ -68,7 +69,7 @@ def make_plan(
 
 def plan_processes(config: Config, host: pinning.Topology) -> tuple[ProcessPlan, ...]:
     """Which roles share a process, on which core, and how each process waits."""
-    topology = TOPOLOGIES[config.system.topology]
+    topology = _with_paper(config)
     assert len(topology) <= BELLS_MAX
     cold = [name for name, roles in topology if COLD_ROLES.issuperset(roles)]
     hot = [name for name, _ in topology if name not in cold]
@@ -85,6 +86,33 @@ def plan_processes(config: Config, host: pinning.Topology) -> tuple[ProcessPlan,
         )
         for bell, (name, roles) in enumerate(topology)
     )
+
+
+def in_system_mode(config: Config) -> Config:
+    """The settings as the system's mode has them: in paper mode no strategy is live."""
+    if config.system.mode != "paper":
+        return config
+    strategies = tuple(
+        msgspec.structs.replace(one, mode="paper") if one.mode == "live" else one
+        for one in config.strategies
+    )
+    return msgspec.structs.replace(config, strategies=strategies)
+
+
+def needs_paper(config: Config) -> bool:
+    """Whether somebody has to fill paper orders."""
+    has_paper = any(strategy.mode == "paper" for strategy in config.strategies)
+    return has_paper or config.paper.start == "always" or config.system.mode == "paper"
+
+
+def _with_paper(config: Config) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The topology's processes; paper joins the cold ones, or is a process of its own."""
+    topology = TOPOLOGIES[config.system.topology]
+    if not needs_paper(config):
+        return topology
+    if config.system.topology == "dedicated":
+        return (*topology, ("paper", ("paper",)))
+    return tuple((name, (*roles, "paper") if name == "cold" else roles) for name, roles in topology)
 
 
 def number_instruments(state_dir: Path, symbols: tuple[str, ...]) -> tuple[InstrumentPlan, ...]:

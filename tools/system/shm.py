@@ -65,7 +65,7 @@ def make(config: Config, say: Callable[[str], None], owners: dict[str, int]) -> 
         say(f"note: {notice}")
     size_mb = footprint.byte_count / 2**20
     say(f'"{plan.name}" has {footprint.segment_count} segments, {size_mb:.1f} MB, and is halted')
-    say(f'Next: hft run ROLE for each of {" ".join(ROLES)}, then hft arm --reason "…"')
+    say(f'Next: hft run ROLE for each of {" ".join(plan.roles)}, then hft arm --reason "…"')
 
 
 def users_of_roles(prefix: str) -> dict[str, int]:

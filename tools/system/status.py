@@ -14,7 +14,7 @@ import ipc
 from hft import counters
 from hft.config import Plan, ProcessPlan
 from hft.counters import RoleState
-from hft.graph import RINGS, ROLES, cursor_index
+from hft.graph import RINGS, cursor_index
 from hft.records import TradingState
 from hft.roles.context import load_plan
 from hft.units import NS_PER_MS, NS_PER_S
@@ -110,7 +110,7 @@ class Looker:
         self._run_dir = run_dir
         self._plan = load_plan(run_dir)
         self._rings = RingFiles(self._plan.name)
-        self._pages = {role: attach_page(self._plan, role) for role in ROLES}
+        self._pages = {role: attach_page(self._plan, role) for role in self._plan.roles}
         self._halt = attach_halt(self._plan)
         self._looked_ns = time.monotonic_ns()
         self._work = self._count_work()
@@ -135,10 +135,10 @@ class Looker:
         now_ns = time.monotonic_ns()
         passed_s = max(1, now_ns - self._looked_ns) / NS_PER_S
         before, self._work, self._looked_ns = self._work, self._count_work(), now_ns
-        per_s = {role: (self._work[role] - before[role]) / passed_s for role in ROLES}
+        per_s = {role: (self._work[role] - before[role]) / passed_s for role in plan.roles}
         roles = tuple(
             _role_status(plan, role, pages, per_s[role], self._backlog(role), now_ns)
-            for role in ROLES
+            for role in plan.roles
         )
         execution = pages["execution"]
         event = notes.events[-1] if notes and notes.events else None
@@ -270,6 +270,9 @@ def _detail(plan: Plan, role: str, page: ipc.RolePage, now_ns: int) -> str:
         case "execution":
             unknown = page.gauge(counters.UNKNOWN_ORDERS.id)
             return f"{page.gauge(counters.OPEN_ORDERS.id)} open, {unknown} unknown"
+        case "paper":
+            fills = page.counter(counters.PAPER_FILLS.id)
+            return f"{page.gauge(counters.OPEN_ORDERS.id)} open, {fills:,} fills"
         case "recorder":
             lost = page.counter(counters.GAPS_COPIED.id)
             copied = f"{page.gauge(counters.COPIED_SEQ.id):,} on disk"

@@ -72,6 +72,8 @@ def _say_ready(system: System, begun_ns: int, say: Say) -> None:
     name = system.plan.name
     took_s = (time.monotonic_ns() - begun_ns) / NS_PER_S
     say(f'"{name}" is ready after {took_s:.2f} s, {"armed" if armed else "halted"}')
+    if system.plan.config.system.mode == "paper":
+        say("PAPER: every live strategy runs on paper; no order goes to the venue")
     if not armed:
         say(f'Next: hft status --name {name} · hft arm --name {name} --reason "…"')
 

@@ -1,0 +1,174 @@
+"""What keeps a plug-in from hurting anybody but itself: time, rate, and a note for its author."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, Final
+
+from hft.core.generated.views import RecordView
+from hft.strategy.errors import CallbackOverrunError
+from hft.strategy.orders import Orders, View
+from hft.strategy.targets import QuoteTargets
+from hft.units import NS_PER_S
+
+TICK_S: Final = 0.025
+"""How often the watch looks: 40 wake-ups a second, none of them in a callback that is quick."""
+CALLBACK_TICKS: Final = 2
+"""A callback is interrupted when so many looks in a row find it: after 50 to 75 ms."""
+LOAD_TICKS: Final = 8
+"""As above while a plug-in is loaded anew: an import may take longer, and must not take 250 ms."""
+INCIDENT_BYTES_MAX: Final = 16_384
+HELD_OBJECTS_MAX: Final = 20_000
+"""Objects of a plug-in that are looked at to see who holds the memory."""
+_SHARED: Final = (
+    type, ModuleType, FunctionType, MethodType, QuoteTargets, Orders, View,
+)  # fmt: skip
+"""What a plug-in points to and does not own."""
+
+
+class CallbackWatch:
+    """Interrupts a callback that does not return: the cost of one is two stores.
+
+    A repeating timer looks at ``inside``. Two looks that find the same callback have been a tick
+    apart, so that a process which was stopped for a while blames nobody. Only the main thread of
+    a process can be interrupted, and only where nobody else uses the timer.
+    """
+
+    __slots__ = ("_seen", "_ticks", "calls", "inside", "is_armed", "ticks_max")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        """Callbacks begun."""
+        self.inside = 0
+        """Number of the callback that runs; 0: none."""
+        self.ticks_max = CALLBACK_TICKS
+        self.is_armed = False
+        self._seen = self._ticks = 0
+
+    def arm(self) -> None:
+        """Start looking, where that is possible."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGALRM) in (signal.SIG_DFL, signal.SIG_IGN, None):
+            signal.signal(signal.SIGALRM, self._on_tick)
+            signal.setitimer(signal.ITIMER_REAL, TICK_S, TICK_S)
+            self.is_armed = True
+
+    def disarm(self) -> None:
+        """Stop looking."""
+        if self.is_armed:
+            self.is_armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    def call(self, handler: Callable[..., Any], *arguments: Any) -> Any:
+        """Call something of a plug-in's that is no market callback: its hooks, its loading."""
+        self.ticks_max = LOAD_TICKS
+        self.calls += 1
+        self.inside = self.calls
+        try:
+            return handler(*arguments)
+        finally:
+            self.inside = 0
+            self.ticks_max = CALLBACK_TICKS
+
+    def _on_tick(self, _number: int, _frame: object) -> None:
+        inside = self.inside
+        if not inside or inside != self._seen:
+            self._seen, self._ticks = inside, 0
+        self._ticks += 1
+        # The first look only takes note of the callback: what it finds may have begun just now.
+        if inside and self._ticks > self.ticks_max:
+            self._ticks = 0
+            raise CallbackOverrunError(int(1_000 * TICK_S * self.ticks_max))
+
+
+class IntentBudget:
+    """A token bucket: so many intents a second, and as many at once."""
+
+    __slots__ = ("_full_ns", "_next_ns", "_token_ns")
+
+    def __init__(self, per_s: int) -> None:
+        self._token_ns = NS_PER_S // per_s
+        self._full_ns = NS_PER_S
+        self._next_ns = 0
+        """The time at which the bucket is full again; more than a second ahead, it is empty."""
+
+    def take(self, now_ns: int) -> bool:
+        """Use one; False: there is none."""
+        begin_ns = self._next_ns if self._next_ns > now_ns else now_ns
+        end_ns = begin_ns + self._token_ns
+        if end_ns - now_ns > self._full_ns:
+            return False
+        self._next_ns = end_ns
+        return True
+
+
+class IncidentBook:
+    """What went wrong with plug-ins, kept for their authors; written when the process is idle."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._dir = state_dir / "strategies"
+        self._waiting: dict[str, str] = {}
+
+    def note(self, strategy: str, what: str, error: BaseException, event: str) -> None:
+        """Keep a traceback and the event that it happened at: the newest of each strategy."""
+        trace = "".join(traceback.format_exception(error))[-INCIDENT_BYTES_MAX:]
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        self._waiting[strategy] = f"{when}  {what}\n\n{trace}\nevent:\n{event}\n"
+
+    def write(self) -> None:
+        """Write what waits. A disk that does not take it stops nobody."""
+        while self._waiting:
+            strategy, text = self._waiting.popitem()
+            with contextlib.suppress(OSError):
+                place = self._dir / strategy
+                place.mkdir(parents=True, exist_ok=True)
+                fresh = place / "last_error.new"
+                fresh.write_text(text, encoding="utf-8", errors="replace")
+                fresh.replace(place / "last_error.txt")
+
+
+def event_text(record: object) -> str:
+    """A record as ``name = value`` lines, for a person to read."""
+    if not isinstance(record, RecordView):
+        return f"  {record!r}"
+    names = [name for name in dir(type(record)) if not name.startswith("_") and name != "BYTES"]
+    fields = {name: getattr(record, name, None) for name in names}
+    lines = [f"  {name} = {value}" for name, value in fields.items() if not callable(value)]
+    return "\n".join([f"  {type(record).__name__}", *lines])
+
+
+def resident_bytes() -> int:
+    """Memory that the process has in use."""
+    pages = Path("/proc/self/statm").read_bytes().split()[1]
+    return int(pages) * resource.getpagesize()
+
+
+def held_bytes(plugin: object) -> int:
+    """Roughly what a plug-in holds, in itself and in its module: enough to say who.
+
+    Many small objects are counted as far as their containers tell.
+    """
+    module = sys.modules.get(type(plugin).__module__)
+    waiting: deque[object] = deque([plugin, *([] if module is None else vars(module).values())])
+    seen: set[int] = set()
+    total_bytes = 0
+    while waiting and len(seen) < HELD_OBJECTS_MAX:
+        one = waiting.popleft()
+        if id(one) in seen or isinstance(one, _SHARED):
+            continue
+        seen.add(id(one))
+        total_bytes += sys.getsizeof(one, 0)
+        waiting.extend(gc.get_referents(one)[:HELD_OBJECTS_MAX])
+    return total_bytes

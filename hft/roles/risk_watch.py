@@ -1,0 +1,340 @@
+"""What risk looks at between intents: how far each limit is used, and which breaker trips.
+
+Nothing here is asked by a single intent; what follows from it stands in the ``RiskBook``, which
+refuses by it. Once in ``LOOK_EVERY_NS`` the uses are measured, now and then published in the
+``limits`` cells. Acts go to the ``acts`` ring: the recorder writes them to the audit trail.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hft import counters
+from hft.core.breakers import (
+    CancelRatio,
+    EventRate,
+    Layer,
+    Losses,
+    Peak,
+    Volatility,
+    layer_of,
+)
+from hft.core.catalogue import CATALOGUE, LIMITS_BY_NAME, UNLIMITED, Limits
+from hft.core.generated.views import Alert, Execution, TopOfBook
+from hft.core.order_id import SOURCE_MAX
+from hft.core.risk import RiskBook
+from hft.counters import RoleState
+from hft.records import AlertCode, ExecKind, Kind, Mode, Reason
+from hft.roles.alerts import Alerts, Severity
+from hft.roles.context import Context
+from hft.units import E8, NS_PER_S
+
+SOURCE_SHIFT: Final = 56
+PUBLISH_EVERY_NS: Final = NS_PER_S // 2
+VOLATILITY_HALT_NS: Final = 60 * NS_PER_S
+INSTRUMENTS_PER_LOOK: Final = 16
+"""So many markets are looked at in one turn, to keep it short."""
+REJECTS_EMERGENCY: Final = 10
+AGE_EMERGENCY: Final = 6
+"""So many times the limit stops everything."""
+LOSS_SLOT: Final = 3
+PAUSED_SLOT: Final = 4
+"""Places in the role page that keep, for a successor, what losses are measured from and which
+strategies are paused."""
+BIAS: Final = 1 << 62
+"""Makes any profit a positive word."""
+WORD: Final = (1 << 64) - 1
+NORMAL_REJECTS: Final = frozenset({Reason.VENUE_POST_ONLY})
+"""A maker's order that would have taken: part of its trade."""
+
+
+class _StrategyUse:
+    def __init__(self) -> None:
+        self.executions = EventRate(60 * NS_PER_S)
+        self.rejects = EventRate(10 * NS_PER_S)
+        self.cancels = CancelRatio()
+
+
+class RiskWatch:
+    """The uses of all limits, and the breakers. Belongs to the risk role."""
+
+    def __init__(self, context: Context, book: RiskBook) -> None:
+        self._context = context
+        self._page = context.page
+        self._halt = context.halt
+        self._book = book
+        self._acts = Alerts(context, "acts")
+        self._cells, buffer = context.cell_writer("limits")
+        self._cell = Alert(buffer)
+        self._tops, top_buffer = context.cell_reader("tops")
+        self._top = TopOfBook(top_buffer)
+        self._execution_page = context.page_of("execution")
+        self._ids = [i.instrument_id for i in context.plan.instruments]
+        self._next = 0
+        self._strategies: dict[int, _StrategyUse] = {}
+        self._all_rejects = EventRate(10 * NS_PER_S)
+        self._volatilities = {number: Volatility() for number in self._ids}
+        self._moves: dict[int, tuple[int, int]] = {}
+        self._losses = Losses()
+        self._lag = Peak()
+        self._round_trip = Peak(10 * NS_PER_S)
+        self._round_trip_ns = 0
+        self.waited_ns = 0
+        """The longest that an intent waited until it was judged, since the last look."""
+        self._uses: dict[str, tuple[int, int]] = {}
+        self._soft = self._hard = 0
+        self._published_ns = 0
+        self._inherit()
+
+    def _inherit(self) -> None:
+        noted = self._page.pending(LOSS_SLOT)
+        if noted is not None:
+            self._losses.begin(noted[0] - BIAS, noted[1] - BIAS)
+        noted = self._page.pending(PAUSED_SLOT)
+        if noted is not None:
+            paused = noted[0] | noted[1] << 64
+            for strategy_id in range(1, SOURCE_MAX + 1):
+                if paused >> strategy_id & 1:
+                    self._book.pause_strategy(strategy_id, True)
+        self._tell_paused()
+
+    # -- news -----------------------------------------------------------------------------------
+
+    def on_execution(self, record: Execution, now_ns: int) -> None:
+        """A fill or a rejection may be one too many."""
+        kind = record.exec_kind
+        strategy_id = record.order_id >> SOURCE_SHIFT
+        if not 0 < strategy_id <= SOURCE_MAX:
+            return
+        limits = self._book.limits
+        if kind == ExecKind.FILL:
+            count = self._use_of(strategy_id).executions.add(now_ns)
+            self._pause_beyond("executions_per_minute_max", count, limits, strategy_id)
+        elif kind == ExecKind.REJECTED and record.reason not in NORMAL_REJECTS:
+            count = self._use_of(strategy_id).rejects.add(now_ns)
+            self._pause_beyond("rejects_per_10s_max", count, limits, strategy_id)
+            total = self._all_rejects.add(now_ns)
+            if total > REJECTS_EMERGENCY * limits.rejects_per_10s_max:
+                self._stop(
+                    "rejects_per_10s_max", total, REJECTS_EMERGENCY * limits.rejects_per_10s_max
+                )
+
+    def on_armed(self) -> None:
+        """A person has looked: losses are measured from now on, and nothing is counted twice."""
+        self._losses = Losses()
+        self._page.begin(LOSS_SLOT, 0, 0)
+        self._all_rejects.clear()
+
+    def resume(self, strategy_id: int, who: str) -> None:
+        """A person lets a paused strategy go on."""
+        self._strategies.pop(strategy_id, None)
+        self._book.pause_strategy(strategy_id, False)
+        self._tell_paused()
+        text = f"strategy {strategy_id} goes on: {who}"
+        self._acts.send(AlertCode.STRATEGY_RESUMED, Severity.INFORMATION, text)
+
+    def tell(self, code: AlertCode, severity: Severity, text: str, value: int = 0) -> None:
+        """Publish an act of the role."""
+        self._acts.send(code, severity, text, value_e8=value)
+
+    # -- once in a while ------------------------------------------------------------------------
+
+    def look(self, now_ns: int, profit_e8: int | None) -> None:
+        """Measure every use, and act on it. ``profit_e8``: of the account; None: not known yet."""
+        uses = self._uses
+        limits = self._book.limits
+        self._look_at_markets(now_ns, limits)
+        self._measure_book(uses, now_ns)
+        self._measure_strategies(uses, limits, now_ns)
+        if profit_e8 is not None:
+            self._measure_losses(uses, profit_e8, now_ns)
+        self._measure_host(uses, now_ns)
+        self._judge_layers(uses, limits)
+        self._refuse_growth(uses, limits)
+        self._look_for_emergencies(uses, limits)
+        if now_ns - self._published_ns >= PUBLISH_EVERY_NS:
+            self._published_ns = now_ns
+            self._publish(uses, limits)
+
+    def _look_at_markets(self, now_ns: int, limits: Limits) -> None:
+        if limits.move_1s_bps_max >= UNLIMITED and limits.move_1m_bps_max >= UNLIMITED:
+            return
+        top = self._top
+        for _ in range(min(INSTRUMENTS_PER_LOOK, len(self._ids))):
+            number = self._ids[self._next]
+            self._next = (self._next + 1) % len(self._ids)
+            if not self._tops.read(number) or top.bid_e8 <= 0 or top.ask_e8 <= 0:
+                continue
+            middle_e8 = (top.bid_e8 + top.ask_e8) // 2
+            moves = self._volatilities[number].update(middle_e8, now_ns)
+            self._moves[number] = moves
+            if moves[0] > limits.move_1s_bps_max or moves[1] > limits.move_1m_bps_max:
+                self._book.halt_instrument(number, now_ns + VOLATILITY_HALT_NS)
+
+    def _measure_book(self, uses: dict[str, tuple[int, int]], now_ns: int) -> None:
+        book = self._book
+        position, opened, orders, spread = book.greatest_uses()
+        uses["position_notional_max"], uses["open_notional_max"] = (
+            _swapped(position),
+            _swapped(opened),
+        )
+        uses["open_orders_max"], uses["spread_bps_max"] = _swapped(orders), _swapped(spread)
+        gross_e8 = book.gross_notional_e8()
+        uses["gross_notional_max"] = gross_e8, 0
+        uses["net_notional_max"] = book.net_notional_e8(), 0
+        uses["leverage_max"] = (gross_e8 * E8 // book.equity_e8 if book.equity_e8 else 0), 0
+        uses["unresolved_max"] = book.unresolved, 0
+        since_ns = book.unresolved_since_ns = book.oldest_unresolved_ns()
+        uses["unresolved_age_ms_max"] = (now_ns - since_ns if since_ns else 0), 0
+        in_1s, in_10s, in_1m = book.message_uses(now_ns)
+        uses["messages_per_s_max"], uses["messages_per_10s_max"] = (in_1s, 0), (in_10s, 0)
+        uses["messages_per_minute_max"] = in_1m, 0
+        if book.account_ns:
+            uses["account_age_ms_max"] = max(0, now_ns - book.account_ns), 0
+        for index, name in enumerate(("move_1s_bps_max", "move_1m_bps_max")):
+            uses[name] = max(((m[index], n) for n, m in self._moves.items()), default=(0, 0))
+
+    def _measure_strategies(
+        self, uses: dict[str, tuple[int, int]], limits: Limits, now_ns: int
+    ) -> None:
+        executions, rejects, ratios = [(0, 0)], [(0, 0)], [(0, 0)]
+        for strategy_id in range(1, len(self._context.config.strategies) + 1):
+            use = self._use_of(strategy_id)
+            executions.append((use.executions.count(now_ns), strategy_id))
+            rejects.append((use.rejects.count(now_ns), strategy_id))
+            places, cancels = self._book.messages_of(strategy_id)
+            ratio = use.cancels.update(places, cancels, now_ns)
+            ratios.append((ratio, strategy_id))
+            self._pause_beyond("cancels_per_place_max", ratio, limits, strategy_id)
+        uses["executions_per_minute_max"] = max(executions)
+        uses["rejects_per_10s_max"] = max(rejects)
+        uses["cancels_per_place_max"] = max(ratios)
+
+    def _measure_losses(
+        self, uses: dict[str, tuple[int, int]], profit_e8: int, now_ns: int
+    ) -> None:
+        losses = self._losses
+        before = losses.start_e8, losses.peak_e8
+        minute_e8, session_e8, peak_e8 = losses.update(profit_e8, now_ns)
+        uses["loss_1m_max"], uses["loss_session_max"] = (minute_e8, 0), (session_e8, 0)
+        uses["drawdown_max"] = peak_e8, 0
+        if before != (losses.start_e8, losses.peak_e8) and losses.start_e8 is not None:
+            self._page.begin(LOSS_SLOT, losses.start_e8 + BIAS, losses.peak_e8 + BIAS)
+
+    def _measure_host(self, uses: dict[str, tuple[int, int]], now_ns: int) -> None:
+        page = self._execution_page
+        is_ready = page.state == RoleState.READY
+        offset_ns = abs(page.gauge(counters.CLOCK_OFFSET_NS.id)) if is_ready else 0
+        uses["clock_offset_ms_max"] = offset_ns, 0
+        uses["loop_lag_ms_max"] = self._lag.update(self.waited_ns, now_ns), 0
+        self.waited_ns = 0
+        # The gauge keeps the last one, however long ago that was: only a new one counts.
+        round_trip_ns = page.gauge(counters.ROUND_TRIP_NS.id)
+        fresh_ns = round_trip_ns if round_trip_ns != self._round_trip_ns else 0
+        self._round_trip_ns = round_trip_ns
+        uses["round_trip_ms_max"] = self._round_trip.update(fresh_ns, now_ns), 0
+
+    # -- what follows ---------------------------------------------------------------------------
+
+    def _judge_layers(self, uses: dict[str, tuple[int, int]], limits: Limits) -> None:
+        soft = hard = 0
+        for spec in CATALOGUE:
+            if spec.name not in uses:
+                continue
+            layer = layer_of(spec, uses[spec.name][0], spec.of(limits))
+            soft |= (layer >= Layer.SOFT) << spec.number
+            hard |= (layer == Layer.HARD) << spec.number
+        fresh = soft & ~self._soft
+        if fresh:
+            self._page.count(counters.NEAR_LIMITS.id, fresh.bit_count())
+        if (soft, hard) != (self._soft, self._hard):
+            self._soft, self._hard = soft, hard
+            self._page.set_gauge(counters.SOFT_LIMITS.id, soft)
+            self._page.set_gauge(counters.HARD_LIMITS.id, hard)
+
+    def _refuse_growth(self, uses: dict[str, tuple[int, int]], limits: Limits) -> None:
+        reason = Reason.NONE
+        for name in ("loss_session_max", "loss_1m_max", "clock_offset_ms_max", "loop_lag_ms_max",
+                     "round_trip_ms_max"):  # fmt: skip
+            spec = LIMITS_BY_NAME[name]
+            if name in uses and uses[name][0] > spec.of(limits):
+                reason = spec.reason
+                break
+        if reason is not self._book.growth_reason:
+            self._book.refuse_growth(reason)
+            if reason is not Reason.NONE:
+                use, limit = uses[name][0], LIMITS_BY_NAME[name].of(limits)
+                text = f"{name}: positions may only shrink"
+                self._acts.send(AlertCode.BREAKER_TRIPPED, Severity.WARNING, text,
+                                value_e8=use, limit_e8=limit)  # fmt: skip
+
+    def _look_for_emergencies(self, uses: dict[str, tuple[int, int]], limits: Limits) -> None:
+        for spec in CATALOGUE:
+            limit = spec.of(limits)
+            if limit >= UNLIMITED or spec.name not in uses:
+                continue
+            if spec.name == "drawdown_max":
+                bound = limit
+            elif spec.name == "unresolved_age_ms_max":
+                bound = limit * AGE_EMERGENCY
+            elif spec.is_emergency and limits.emergency_percent:
+                bound = limit * limits.emergency_percent // 100
+            else:
+                continue
+            if uses[spec.name][0] > bound:
+                self._stop(spec.name, uses[spec.name][0], bound)
+
+    def _stop(self, name: str, use: int, bound: int) -> None:
+        """Emergency: latch the halt. Execution cancels everything by its own authority."""
+        if self._halt.is_set:
+            return
+        spec = LIMITS_BY_NAME[name]
+        self._halt.set(f"{name}: {spec.shown(use)} is beyond {spec.shown(bound)}", "risk")
+        self._page.count(counters.TRIPS.id)
+        self._acts.send(AlertCode.BREAKER_TRIPPED, Severity.INCIDENT, f"{name}: everything stops",
+                        value_e8=use, limit_e8=bound)  # fmt: skip
+
+    def _pause_beyond(self, name: str, use: int, limits: Limits, strategy_id: int) -> None:
+        limit = LIMITS_BY_NAME[name].of(limits)
+        if use <= limit or self._book.is_paused(strategy_id):
+            return
+        self._book.pause_strategy(strategy_id, True)
+        self._tell_paused()
+        self._page.count(counters.TRIPS.id)
+        text = f"strategy {strategy_id} is paused: {name}"
+        self._acts.send(AlertCode.STRATEGY_PAUSED, Severity.INCIDENT, text,
+                        value_e8=use * E8, limit_e8=limit * E8)  # fmt: skip
+
+    def _tell_paused(self) -> None:
+        paused = [n for n in range(1, SOURCE_MAX + 1) if self._book.is_paused(n)]
+        bits = sum(1 << number for number in paused) | 1  # 0 would say: nothing is noted
+        self._page.begin(PAUSED_SLOT, bits & WORD, bits >> 64)
+        self._page.set_gauge(counters.PAUSED_STRATEGIES.id, len(paused))
+
+    # -- showing --------------------------------------------------------------------------------
+
+    def _publish(self, uses: dict[str, tuple[int, int]], limits: Limits) -> None:
+        cell = self._cell
+        for spec in CATALOGUE:
+            use, where = uses.get(spec.name, (-1, 0))
+            limit = spec.of(limits)
+            cell.kind, cell.mode, cell.source = (
+                int(Kind.ALERT),
+                int(Mode.LIVE),
+                self._context.source,
+            )
+            cell.code, cell.instrument_id = spec.number, where
+            cell.value_e8, cell.limit_e8 = min(use, UNLIMITED), limit
+            cell.severity = int(layer_of(spec, use, limit))
+            self._cells.write(spec.number)
+
+    def _use_of(self, strategy_id: int) -> _StrategyUse:
+        use = self._strategies.get(strategy_id)
+        if use is None:
+            use = self._strategies[strategy_id] = _StrategyUse()
+        return use
+
+
+def _swapped(found: tuple[int, int]) -> tuple[int, int]:
+    number, use = found
+    return use, number

@@ -1,0 +1,1 @@
+"""``hft strategy …`` and ``hft new-strategy``: for those who write plug-ins and run them."""
