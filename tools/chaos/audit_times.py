@@ -111,6 +111,18 @@ def _stood_still(evidence: Evidence, sent_ns: int) -> bool:
     )
 
 
+def _before(evidence: Evidence, at_ns: int) -> str:
+    """What befell the feed last, for whoever looks for the cause."""
+    timing = evidence.timing
+    events = [(death.died_ns, "died") for death in timing.deaths if death.role == "feed"]
+    events += [(pause.until_ns, "went on") for pause in timing.pauses if "feed" in pause.roles]
+    past = [(when_ns, what) for when_ns, what in events if when_ns < at_ns]
+    if not past:
+        return "the feed never died nor stood still"
+    when_ns, what = max(past)
+    return f"the feed {what} {(at_ns - when_ns) // NS_PER_MS} ms before"
+
+
 def _looked(evidence: Evidence) -> tuple[int, Iterator[str]]:
     """Who stood still before his last look for longer than a permit holds sends nothing of before.
 
@@ -171,10 +183,14 @@ def _silent(evidence: Evidence) -> tuple[int, Iterator[str]]:
         for instrument_id, since_ns, until_ns in silences:
             late = (instruments == instrument_id) & (times_ns > since_ns) & (times_ns < until_ns)
             for row in places[late]:
-                if not _stood_still(evidence, int(row["publish_ns"])):
-                    age_ms = timing.stale_ns // NS_PER_MS
+                placed_ns = int(row["publish_ns"])
+                if not _stood_still(evidence, placed_ns):
+                    silent_ms = (placed_ns - since_ns + SILENCE_NS + timing.stale_ns) // NS_PER_MS
                     symbol = evidence.symbols[instrument_id]
-                    yield f"journal {row['seq']}: {symbol} had no market data for {age_ms} ms"
+                    yield (
+                        f"journal {row['seq']}: {symbol} had no market data for {silent_ms} ms,"
+                        f" {_before(evidence, placed_ns)}"
+                    )
 
     return len(silences), troubles()
 
