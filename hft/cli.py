@@ -310,6 +310,28 @@ def bench_ipc(peers: str | None, **options: Any) -> int:
     return run(peers=_split(peers) or None, **options)
 
 
+@bench.command(name="t2t")
+@click.option("--quick", is_flag=True, help="One round, a hundred fast triggers: within a minute.")
+@_as_json
+@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
+@click.option("--peers", help="Comma-separated rows to measure.  [default: all]")
+@click.option("--profile", "profiles", default="steady", show_default=True,
+              help="Comma-separated: steady, burst, cold (seconds between triggers).")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(1, 100))
+@click.option("--rate", type=click.IntRange(100, 100_000), default=2_000, show_default=True,
+              help="Market frames a second.")  # fmt: skip
+@click.option("--pace", type=click.FloatRange(0.05, 500),
+              help="Triggers a second; above 12 the venue advertises higher limits.")  # fmt: skip
+@click.option("--triggers", type=click.IntRange(1, 100_000), help="In each round.")
+@click.option("--plot", type=click.Path(dir_okay=False), default="", metavar="FILE.svg",
+              help="Draw the percentiles.")  # fmt: skip
+def bench_t2t(peers: str | None, profiles: str, **options: Any) -> int:
+    """Tick to trade: this system beside a C client, a bare script and other people's systems."""
+    from tools.bench.t2t.command import Options, run
+
+    return run(Options(peers=_split(peers), profiles=_split(profiles), **options))
+
+
 @bench.command(name="risk")
 @click.option("--instruments", type=click.IntRange(1, 127), default=100, show_default=True)
 @click.option("--strategies", type=click.IntRange(1, 126), default=20, show_default=True)
