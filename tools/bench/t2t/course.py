@@ -64,7 +64,7 @@ def check(course: Course) -> None:
         raise UsageError(
             f"there is no profile {course.profile!r}", remedy=f"Choose of {', '.join(PROFILES)}."
         )
-    if course.rate_per_s < 2 * batch_frames(course.profile) * course.pace_per_s:
+    if course.rate_per_s < batch_frames(course.profile) * course.pace_per_s:
         raise UsageError(
             f"{course.pace_per_s:g} triggers/s do not fit into {course.rate_per_s} frames/s",
             remedy="Give a higher --rate or a lower --pace.",

@@ -106,7 +106,7 @@ class Result:
             "violations": self.violations,
             "frames_late_ns_p99": median(self.late_ns),
             "hops": [_hop(hop) for hop in self.last.hops] if self.last else [],
-            "cold_usage": self.last.usage._asdict() if self.last and self.last.usage else None,
+            "cold_usage": self.last.usage._asdict() if self.last else None,
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection as Pipe
@@ -29,6 +30,8 @@ class Run(NamedTuple):
     """What came of one run."""
 
     paired: Paired
+    usage: Usage
+    """Of a system's cold processes and supervisor; of the load beside anybody else."""
     frames: int
     late_ns_p99: int
     """How late the venue wrote its frames, p99: large when it did not get its core."""
@@ -36,8 +39,6 @@ class Run(NamedTuple):
     unjournalled: int
     """Orders of a system that are not in its journal with their decision."""
     hops: tuple[Hop, ...] = ()
-    usage: Usage | None = None
-    """Of a system's cold processes."""
 
 
 class Bench(NamedTuple):
@@ -72,7 +73,7 @@ def perform(bench: Bench, contender: Contender, course: Course) -> Run:
             if answer != client.READY:
                 raise _failed(contender.name, str(answer))
             stamps = _play(pipe, course, lambda: pipe.poll(STEP_S))
-        return _run_of(stamps, course)
+        return _run_of(stamps, course, bench.usage)
 
 
 def _perform_system(
@@ -82,24 +83,24 @@ def _perform_system(
     with running_system(contender.variant, place, bench.cpus[1]) as system:
         system.begin()
         stamps = _play(pipe, course, system.step)
-        run = _run_of(stamps, course)
+        hops = system.hops()
+        run = _run_of(stamps, course, system.usage())
         lost = system.unjournalled(one.client_order_id for one in stamps.arrivals)
-        return run._replace(unjournalled=len(lost), hops=system.hops(), usage=system.usage())
+        return run._replace(unjournalled=len(lost), hops=hops)
 
 
-def _run_of(stamps: venue.Stamps, course: Course) -> Run:
+def _run_of(stamps: venue.Stamps, course: Course, usage: Usage) -> Run:
     paired = pair(stamps.triggers, stamps.arrivals, warm=course.warm)
-    return Run(paired, stamps.frames, stamps.late_ns_p99, stamps.violations, unjournalled=0)
+    return Run(paired, usage, stamps.frames, stamps.late_ns_p99, stamps.violations, unjournalled=0)
 
 
 def _play(pipe: Pipe, course: Course, step: Callable[[], object]) -> venue.Stamps:
     """Have the venue play a course, doing ``step`` until it is over."""
     pipe.send(course)
-    steps_left = (course.seconds + SPARE_S) / STEP_S
+    deadline = time.monotonic() + course.seconds + SPARE_S
     while not pipe.poll():
         step()
-        steps_left -= 1
-        if steps_left < 0:
+        if time.monotonic() > deadline:
             raise _failed("the venue", "it does not come to an end")
     stamps = _receive(pipe, "the venue", STEP_S)
     assert isinstance(stamps, venue.Stamps)

@@ -58,8 +58,8 @@ class RunningSystem:
             if child.process is not None and COLD_ROLES.issuperset(child.plan.roles)
         ]
         pids = [pid for pid in cold if pid is not None] + [os.getpid(), *helpers]
-        self._meter = Meter(pids)
-        self._before = self._hops.read()
+        self._pids = pids
+        self.begin()
 
     def step(self) -> None:
         """Let the supervisor do its work."""
@@ -68,6 +68,7 @@ class RunningSystem:
     def begin(self) -> None:
         """What is measured begins now."""
         self._before = self._hops.read()
+        self._meter = Meter(self._pids)
 
     def hops(self) -> tuple[Hop, ...]:
         """Where the time went since ``begin``; hops that counted nothing are left out."""
@@ -77,7 +78,7 @@ class RunningSystem:
         return tuple(hop for hop in changes if hop.total)
 
     def usage(self) -> Usage:
-        """Of the cold processes and the supervisor, since it was ready."""
+        """Of the cold processes and the supervisor, since ``begin``."""
         return self._meter.read()
 
     def unjournalled(self, client_ids: Iterable[str]) -> list[str]:

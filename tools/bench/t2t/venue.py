@@ -344,8 +344,8 @@ def work(public_pem: str, pace_per_s: float, cpu: int, pipe: Pipe) -> None:
             if course is None:
                 break
             pipe.send(venue.run(course))
-    except EOFError:
-        pass
+    except (EOFError, ConnectionError):
+        pass  # the parent has what it wanted
     finally:
         loop.run_until_complete(venue.end())
         loop.close()
