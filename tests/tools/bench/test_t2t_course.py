@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from hft.errors import UsageError
@@ -26,7 +28,7 @@ def test_steady_frames_are_evenly_spaced():
     due = [
         batch.due_ns + index * batch.spacing_ns for batch in plan for index in range(batch.frames)
     ]
-    assert {after - before for before, after in zip(due, due[1:], strict=False)} == {500_000}
+    assert {after - before for before, after in itertools.pairwise(due)} == {500_000}
 
 
 def test_burst_stands_back_to_back_and_its_trigger_anywhere():
