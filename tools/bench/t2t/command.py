@@ -15,6 +15,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -82,7 +83,7 @@ def run(options: Options) -> int:
     chosen = _choose(options.peers)
     courses = [_course(options, profile) for profile in options.profiles]
     cpus = machine.choose_cpus()
-    present = [row for row in chosen if not row.module or find_spec(row.module)]
+    present = [row for row in chosen if _is_importable(row.module)]
     absent = [row for row in chosen if row not in present]
     rounds = options.rounds or (ROUNDS_QUICK if options.quick else ROUNDS)
     facts = _facts(options, present, cpus, rounds, courses)
@@ -108,6 +109,13 @@ def _choose(names: Sequence[str]) -> list[Contender]:
             remedy=f"the rows are {', '.join(row.name for row in CONTENDERS)}",
         )
     return [row for row in CONTENDERS if not names or row.name in names]
+
+
+def _is_importable(module: str) -> bool:
+    """Whether it can be imported; nothing of it is run. A missing parent is no error."""
+    with suppress(ModuleNotFoundError):
+        return not module or find_spec(module) is not None
+    return False
 
 
 def _course(options: Options, profile: str) -> Course:

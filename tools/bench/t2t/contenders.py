@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from tools.bench.t2t import client
+from tools.bench.t2t import client, peers
 from tools.bench.t2t.system import Variant
 
 
@@ -40,4 +40,7 @@ CONTENDERS: Final = (
     Contender(COMPACT, "hft compact, spinning", variant=Variant("compact", "busy_spin")),
     Contender(PARKED, "hft compact, parked", variant=Variant("compact", "park")),
     Contender(DEDICATED, "hft dedicated", variant=Variant("dedicated", "auto")),
+    Contender("python-binance", "python-binance", peers.python_binance, module="binance",
+              distribution="python-binance"),
+    Contender("ccxt", "ccxt.pro", peers.ccxt_pro, module="ccxt.pro", distribution="ccxt"),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -60,9 +61,10 @@ def work(cpu: int, usage: Usage) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.sched_setaffinity(0, {cpu})
     period_s = 1 / max(1.0, usage.wakes_per_s)
+    rest = threading.Event()
     busy_ns = int(usage.cpu_share * period_s * NS_PER_S)
     while True:
         end_ns = time.thread_time_ns() + busy_ns
         while time.thread_time_ns() < end_ns:
             pass
-        time.sleep(period_s * max(0.0, 1 - usage.cpu_share))
+        rest.wait(period_s * max(0.0, 1 - usage.cpu_share))

@@ -23,6 +23,9 @@ from tools.bench.t2t.frames import client_frame
 SYMBOL: Final = "BTCUSDT"
 QTY: Final = "0.002"
 API_KEY: Final = "bench-key"
+HMAC_API_KEY: Final = "bench-hmac-key"
+"""Of the same account, for clients that sign each order with a secret."""
+HMAC_SECRET: Final = "bench-secret"
 PRICE_BYTES: Final = len("64000.00")
 TIME_DIGITS: Final = 13
 API_PATH: Final = "/ws-fapi/v1"

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 import ipc
+from hft.counters import EXECUTION_NS, FEED_NS, RISK_NS, STRATEGY_NS, TICK_TO_TRADE_NS
 from hft.units import NS_PER_US
 from ipc.layout import HISTOGRAM_BUCKETS
 from tools.bench.result import Target
@@ -27,6 +28,11 @@ from tools.latency.drawing import duration
 from tools.latency.hops import Hop
 
 QUANTILES: Final = (0.5, 0.9, 0.99)
+WHOLE: Final = "venue's write to venue's read"
+PATH: Final = tuple(
+    spec.name for spec in (TICK_TO_TRADE_NS, FEED_NS, STRATEGY_NS, RISK_NS, EXECUTION_NS)
+)
+"""A system's own measurements of the way from tick to order."""
 PEERS: Final = (("nautilus", 20), ("ccxt", 10), ("python-binance", 7))
 """Other people's systems, and how many times faster ours is to be."""
 
@@ -204,11 +210,14 @@ def _difference_us(upper: float, lower: float) -> float:
 
 def hop_of(result: Result) -> Hop:
     """All samples as a histogram, for drawing."""
+    return _histogram(f"{result.contender.text} ({result.profile})", WHOLE, result.samples_ns)
+
+
+def _histogram(name: str, meaning: str, samples_ns: Sequence[int]) -> Hop:
     counts = np.zeros(HISTOGRAM_BUCKETS, dtype=np.uint64)
     bounds = [ipc.bucket_value_max(index) for index in range(HISTOGRAM_BUCKETS)]
-    np.add.at(counts, np.searchsorted(bounds, result.samples_ns), 1)
-    name = f"{result.contender.text} ({result.profile})"
-    return Hop(name, "", "venue's write to venue's read", counts, max(result.samples_ns))
+    np.add.at(counts, np.searchsorted(bounds, samples_ns), 1)
+    return Hop(name, "", meaning, counts, max(samples_ns))
 
 
 def _hop(hop: Hop) -> dict[str, Any]:
@@ -277,8 +286,11 @@ def waterfall(result: Result) -> list[str]:
     """Where a system's time went in its last run, hop by hop, in the order of a tick."""
     if result.last is None or not result.last.hops:
         return []
-    lines = [f"{result.contender.text}: its own hops, last run ({result.profile})"]
-    for hop in result.last.hops:
+    head = f"{result.contender.text}: where the last run's time went ({result.profile})"
+    lines = [f"{head:56}{'p50':>9}{'p90':>9}{'p99':>9}{'n':>9}"]
+    latency_ns = result.last.paired.latency_ns
+    whole = [_histogram("", WHOLE, latency_ns)] if latency_ns else []
+    for hop in (*whole, *(hop for name in PATH for hop in result.last.hops if hop.name == name)):
         p50, p90, p99 = (duration(hop.percentile_ns(share)) for share in QUANTILES)
-        lines.append(f"  {hop.name:24}{p50:>9}{p90:>9}{p99:>9}{hop.total:>9,}   {hop.meaning}")
+        lines.append(f"  {hop.meaning:54}{p50:>9}{p90:>9}{p99:>9}{hop.total:>9,}")
     return lines

@@ -29,7 +29,7 @@ from tools.bench.t2t.course import Batch, Course, batches
 from tools.bench.t2t.frames import frame_of, messages
 from tools.bench.t2t.market import TriggerMarket
 from tools.bench.t2t.pairing import Arrival, Trigger
-from tools.bench.t2t.places import API_KEY, SYMBOL
+from tools.bench.t2t.places import API_KEY, HMAC_API_KEY, HMAC_SECRET, SYMBOL
 from tools.bench.t2t.wire import Poller, send_stamped
 from tools.venue.algo_desk import AlgoDesk
 from tools.venue.config import AccountConfig, VenueConfig
@@ -62,6 +62,7 @@ LIMIT_FACTOR: Final = 4
 PACE_PER_S_MAX: Final = 12.0
 """Triggers a second that fit into the venue's own limits."""
 PLACE: Final = "order.place"
+WALLET: Final = "10000"
 
 
 class Ports(NamedTuple):
@@ -286,7 +287,8 @@ class BenchVenue:
             self._is_awaiting = False
         self._driver.turn()
         for _ in range(LOOP_TURNS):
-            self._loop.run_until_complete(asyncio.sleep(0))
+            self._loop.call_soon(self._loop.stop)
+            self._loop.run_forever()
 
     def _prepare(self, batch: Batch) -> tuple[list[tuple[int, bytes]], bytes | None]:
         """Encode a batch; returns its frames and the one that carries the trigger."""
@@ -309,7 +311,10 @@ def _settings(public_pem: str, pace_per_s: float) -> VenueConfig:
     usual = VenueConfig()
     return VenueConfig(
         symbols=(SYMBOL,),
-        accounts=(AccountConfig(api_key=API_KEY, public_key_pem=public_pem, wallet="10000"),),
+        accounts=(
+            AccountConfig(api_key=API_KEY, public_key_pem=public_pem, wallet=WALLET),
+            AccountConfig(api_key=HMAC_API_KEY, secret=HMAC_SECRET, account=API_KEY),
+        ),
         weight_per_minute=int(usual.weight_per_minute * factor),
         orders_per_10_s=int(usual.orders_per_10_s * factor),
         orders_per_minute=int(usual.orders_per_minute * factor),

@@ -40,7 +40,8 @@ cdef extern from * nogil:
         poll(&one, 1, 100);
     }
 
-    static inline const char *wire_find(const char *hay, size_t size, const char *word, size_t length)
+    static inline const char *wire_find(const char *hay, size_t size, const char *word,
+                                        size_t length)
     {
         return (const char *)memmem(hay, size, word, length);
     }
