@@ -42,6 +42,7 @@ from tools.bench.t2t.result import (
     waterfall,
 )
 from tools.latency import drawing
+from tools.system.stopping import StopRequest
 
 ROUNDS: Final = 5
 ROUNDS_QUICK: Final = 1
@@ -140,7 +141,8 @@ def _measure(
 ) -> dict[tuple[str, str], Result]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([venue.__name__, client.__name__])
-    bench = runs.Bench(context, cpus, make_key(), load.USUAL)
+    stop = StopRequest()
+    bench = runs.Bench(context, cpus, make_key(), load.USUAL, stop)
     # Systems go first: what their cold processes cost is what the others get beside them.
     order = sorted(rows, key=lambda row: row.variant is None)
     results = {
@@ -148,7 +150,7 @@ def _measure(
         for course in courses
         for row in rows
     }
-    with _progress() as progress:
+    with stop.installed(), _progress() as progress:
         task = progress.add_task("", total=rounds * len(results))
         for number in range(rounds):
             turn = number % len(order)

@@ -50,6 +50,8 @@ class Bench(NamedTuple):
     key: Key
     usage: Usage
     """What runs beside contenders that are no system."""
+    stop: Callable[[], bool]
+    """Whether somebody wants it to end; then a run ends with ``KeyboardInterrupt``."""
 
 
 def perform(bench: Bench, contender: Contender, course: Course) -> Run:
@@ -72,7 +74,7 @@ def perform(bench: Bench, contender: Contender, course: Course) -> Run:
             answer = _receive(ours, contender.name, START_S_MAX)
             if answer != client.READY:
                 raise _failed(contender.name, str(answer))
-            stamps = _play(pipe, course, lambda: pipe.poll(STEP_S))
+            stamps = _play(bench, pipe, course, lambda: pipe.poll(STEP_S))
         return _run_of(stamps, course, bench.usage)
 
 
@@ -80,9 +82,9 @@ def _perform_system(
     bench: Bench, contender: Contender, course: Course, place: Place, pipe: Pipe
 ) -> Run:
     assert contender.variant is not None
-    with running_system(contender.variant, place, bench.cpus[1]) as system:
+    with running_system(contender.variant, place, bench.cpus[1], bench.stop) as system:
         system.begin()
-        stamps = _play(pipe, course, system.step)
+        stamps = _play(bench, pipe, course, system.step)
         hops = system.hops()
         run = _run_of(stamps, course, system.usage())
         lost = system.unjournalled(one.client_order_id for one in stamps.arrivals)
@@ -94,12 +96,14 @@ def _run_of(stamps: venue.Stamps, course: Course, usage: Usage) -> Run:
     return Run(paired, usage, stamps.frames, stamps.late_ns_p99, stamps.violations, unjournalled=0)
 
 
-def _play(pipe: Pipe, course: Course, step: Callable[[], object]) -> venue.Stamps:
+def _play(bench: Bench, pipe: Pipe, course: Course, step: Callable[[], object]) -> venue.Stamps:
     """Have the venue play a course, doing ``step`` until it is over."""
     pipe.send(course)
     deadline = time.monotonic() + course.seconds + SPARE_S
     while not pipe.poll():
         step()
+        if bench.stop():
+            raise KeyboardInterrupt
         if time.monotonic() > deadline:
             raise _failed("the venue", "it does not come to an end")
     stamps = _receive(pipe, "the venue", STEP_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -19,7 +19,6 @@ from hft.config import (
     SystemConfig,
     VenueConfig,
 )
-from hft.errors import CheckFailedError
 from hft.graph import COLD_ROLES
 from hft.records import JournalKind
 from hft.roles.journal_files import FOLDER, read_journal
@@ -106,11 +105,14 @@ def _placed(directory: Path) -> set[str]:
 
 
 @contextmanager
-def running_system(variant: Variant, place: Place, cpu: int) -> Iterator[RunningSystem]:
+def running_system(
+    variant: Variant, place: Place, cpu: int, stop: Callable[[], bool]
+) -> Iterator[RunningSystem]:
     """A system that trades at this venue while the block runs.
 
     Raises:
         HftError: it cannot start.
+        KeyboardInterrupt: asked to stop before it was ready.
     """
     name = f"t2t-{os.getpid()}"
     run_dir = run_root() / name
@@ -119,8 +121,8 @@ def running_system(variant: Variant, place: Place, cpu: int) -> Iterator[Running
     try:
         config = settings(name, variant, home, place, cpu)
         with Helper() as helper, assembled(config, on_event=_ignore) as system:
-            if not system.start(lambda: False):
-                raise CheckFailedError("the system did not start", remedy="Run `hft demo`.")
+            if not system.start(stop):
+                raise KeyboardInterrupt
             helpers: list[int] = []
 
             def add_helper(name: str, pid: int) -> None:
