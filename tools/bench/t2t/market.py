@@ -13,6 +13,8 @@ DEPTH: Final = 25
 """Levels of each side that never change."""
 SPREAD_TICKS: Final = 100
 LEVEL_E8: Final = 9 * E8 // 10
+FRAMES_PER_TRADE: Final = 50
+"""Who listens to trades as well hears some: a stream that stays silent counts as a failed one."""
 
 
 class TriggerMarket:
@@ -25,6 +27,7 @@ class TriggerMarket:
         self._step_e8 = market.rules.step_e8
         self._number = 0
         self._frames = 0
+        self._trades = 0
 
     def start(self, now_ms: int) -> None:
         """Put the book up."""
@@ -55,3 +58,6 @@ class TriggerMarket:
         qty_e8 = LEVEL_E8 + self._frames % 100 * self._step_e8
         market.set_level(Side.BUY, self.bid_e8, qty_e8, now_ms)
         market.commit(now_ms)
+        if not self._frames % FRAMES_PER_TRADE:
+            self._trades += 1
+            market.publish_trade(self._trades, self.bid_e8, self._step_e8, Side.SELL, now_ms)
