@@ -66,6 +66,14 @@ def test_target_of_rows_that_did_not_run_is_not_measured():
     assert not any(text.startswith("rows of hft") for text in reached)
 
 
+@pytest.mark.parametrize(("late_ns", "is_reached"), [(1_000_000, True), (1_000_001, False)])
+def test_figures_of_a_venue_that_was_late_fail(late_ns: int, is_reached: bool):
+    result = row("floor", (1,))
+    result.late_ns = [10, late_ns]
+    paced = [one.target for one in targets(results(result)) if "late" in one.target.text]
+    assert [target.is_reached for target in paced] == [is_reached]
+
+
 def test_system_that_missed_a_trigger_fails():
     rows = results(row("compact", (1,), missed=1))
     assert targets(rows)[-1].target.is_reached is False

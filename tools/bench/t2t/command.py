@@ -54,8 +54,6 @@ WARM_SHARE: Final = 0.1
 WARM_MIN: Final = 2
 LOAD_MAX: Final = 0.5
 """Run queue above which the table says that the machine was busy."""
-LATE_NS_MAX: Final = 1_000_000
-"""Frames later than this, at p99: the venue itself did not get its core."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,11 +241,10 @@ def _text(
     ]
     if facts["commit"]:
         lines.append(f"commit   {facts['commit']}")
-    late = max(max(result.late_ns) for result in results.values())
-    if late > LATE_NS_MAX or facts["load_before"] > LOAD_MAX:
+    if facts["load_before"] > LOAD_MAX:
         lines.append(
-            f"busy     load {facts['load_before']} before the start; the venue's frames were up to "
-            f"{drawing.duration(late)} late (p99 of a run): trust the figures on an idle machine"
+            f"busy     load {facts['load_before']} before the start: trust the figures on an idle "
+            "machine"
         )
     return lines
 

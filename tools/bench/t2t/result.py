@@ -33,6 +33,8 @@ PATH: Final = tuple(
     spec.name for spec in (TICK_TO_TRADE_NS, FEED_NS, STRATEGY_NS, RISK_NS, EXECUTION_NS)
 )
 """A system's own measurements of the way from tick to order."""
+LATE_US_MAX: Final = 1_000
+"""Above it the venue did not get its core, and no figure of the run means much."""
 PEERS: Final = (("nautilus", 20), ("ccxt", 10), ("python-binance", 7))
 """Other people's systems, and how many times faster ours is to be."""
 
@@ -192,6 +194,12 @@ def targets(results: Results) -> list[Reached]:
         for name in ("p50", "p99"):
             row(f"{peer} {name} / compact {name}", factor, (steady, peer), (steady, COMPACT), name,
                 at_most=False)  # fmt: skip
+    # Other people's clients may read so slowly that the venue has to wait for them.
+    paced = [result for result in results.values() if not result.contender.module]
+    if paced:
+        late_ns = max(max(result.late_ns) for result in paced)
+        text = "venue's frames late, p99 of the worst run"
+        rows.append(Reached(Target(text, late_ns / NS_PER_US, LATE_US_MAX, True, " us"), None))
     ours = [result for result in results.values() if result.contender.variant is not None]
     if ours:
         wrong = sum(not result.is_clean for result in ours)
