@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from hft.cli_options import Command
+from hft.cli_bench import bench
+from hft.cli_options import Command, split_list
 from hft.cli_options import as_json as _as_json
 from hft.cli_options import of_system as _of_system
 from hft.cli_options import print_json as _print_json
@@ -75,8 +76,8 @@ def demo(
         raise click.UsageError(f"what is {files[0]}? Recordings follow --recording.")
     return run(
         Options(
-            symbols=_split(symbols),
-            strategies=_split(strategies),
+            symbols=split_list(symbols),
+            strategies=split_list(strategies),
             recordings=recordings + files,
             **options,
         )
@@ -288,7 +289,7 @@ def venue(symbols: str, **options: Any) -> int:
     """The venue simulator alone, for any Binance USD-M client."""
     from tools.venue_command import run
 
-    return run(symbols=_split(symbols), **options)
+    return run(symbols=split_list(symbols), **options)
 
 
 @cli.command(name="verify-feed")
@@ -305,68 +306,7 @@ cli.add_command(risk)
 cli.add_command(audit)
 
 
-@cli.group()
-def bench() -> None:
-    """Measure."""
-
-
-@bench.command(name="ipc")
-@click.option("--quick", is_flag=True, help="Fewer and smaller repetitions: within 20 s.")
-@_as_json
-@click.option("--peers", help="Comma-separated rows to measure.  [default: all]")
-@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
-@click.option("--repetitions", type=click.IntRange(1, 100))
-def bench_ipc(peers: str | None, **options: Any) -> int:
-    """One record from process to process: ours beside what others offer."""
-    from tools.bench.ipc import run
-
-    return run(peers=_split(peers) or None, **options)
-
-
-@bench.command(name="strategy")
-@_as_json
-@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
-def bench_strategy(**options: Any) -> int:
-    """What the engine adds around a plug-in's callback."""
-    from tools.bench.strategy import run
-
-    return run(**options)
-
-
-@bench.command(name="risk")
-@click.option("--instruments", type=click.IntRange(1, 127), default=100, show_default=True)
-@click.option("--strategies", type=click.IntRange(1, 126), default=20, show_default=True)
-@_as_json
-@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
-def bench_risk(**options: Any) -> int:
-    """One judgement with all checks on, and one turn of the role from record to record."""
-    from tools.bench.risk import run
-
-    return run(**options)
-
-
-@bench.command(name="monitor")
-@click.option("--size", "sizes", multiple=True, default=("80x24", "160x50"), show_default=True)
-@click.option("--seconds", type=click.FloatRange(1, 3_600), default=20.0, show_default=True)
-@_as_json
-@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
-def bench_monitor(**options: Any) -> int:
-    """What the monitor costs beside a demo: processor time, memory, bytes a frame."""
-    from tools.bench.monitor import run
-
-    return run(**options)
-
-
-@bench.command(name="metrics")
-@click.option("--seconds", type=click.FloatRange(3, 3_600), default=90.0, show_default=True)
-@click.option("--per-s", type=click.FloatRange(0.1, 100), default=10.0, show_default=True,
-              help="Scrapes a second.")  # fmt: skip
-@_as_json
-def bench_metrics(**options: Any) -> int:
-    """What a scrape of the metrics costs whoever trades: latency with and without it, in turn."""
-    from tools.bench.metrics import run
-
-    return run(**options)
+cli.add_command(bench)
 
 
 @cli.command()
@@ -388,7 +328,7 @@ def chaos(only: str | None, *, mutants: bool, **options: Any) -> int:
     """Kill and stop real processes at a misbehaving venue, then audit the books."""
     from tools.chaos import Options, run, run_mutants
 
-    chosen = Options(only=_split(only), **options)
+    chosen = Options(only=split_list(only), **options)
     return run_mutants(chosen) if mutants else run(chosen)
 
 
@@ -593,10 +533,6 @@ def _state_dir(name: str | None, run_dir: str | None, state_dir: str | None) -> 
     from tools.system.places import run_root
 
     return find_state_dir(run_root(run_dir or ""), state_dir, name)
-
-
-def _split(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 cli.add_command(order)

@@ -32,3 +32,8 @@ def print_json(value: object) -> None:
     import msgspec
 
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def split_list(text: str | None) -> tuple[str, ...]:
+    """The parts of a comma-separated option, without empty ones."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())

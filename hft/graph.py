@@ -144,7 +144,7 @@ _MARKET: Final = tuple(spec for spec in RING_RECORDS if spec.name in
 
 RINGS: Final = (
     RingSpec("market", RingId.MARKET, _MARKET, 8_192, "feed", (),
-             ("strategy", "risk", "execution", "account"), _LAP, ("paper",)),
+             ("strategy",), _LAP, ("paper",)),
     RingSpec("depth", RingId.DEPTH, (DEPTH,), 8_192, "feed", (), ("strategy",), _LAP),
     RingSpec("intents.strategy", RingId.INTENTS, (INTENT,), _ORDER_RING, "strategy", ("risk",), (),
              _PAUSE),

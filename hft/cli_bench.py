@@ -1,0 +1,95 @@
+"""``hft bench``: what this system costs, beside what others cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hft.cli_options import as_json, split_list
+
+
+@click.group()
+def bench() -> None:
+    """Measure."""
+
+
+@bench.command(name="ipc")
+@click.option("--quick", is_flag=True, help="Fewer and smaller repetitions: within 20 s.")
+@as_json
+@click.option("--peers", help="Comma-separated rows to measure.  [default: all]")
+@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
+@click.option("--repetitions", type=click.IntRange(1, 100))
+def bench_ipc(peers: str | None, **options: Any) -> int:
+    """One record from process to process: ours beside what others offer."""
+    from tools.bench.ipc import run
+
+    return run(peers=split_list(peers) or None, **options)
+
+
+@bench.command(name="strategy")
+@as_json
+@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
+def bench_strategy(**options: Any) -> int:
+    """What the engine adds around a plug-in's callback."""
+    from tools.bench.strategy import run
+
+    return run(**options)
+
+
+@bench.command(name="t2t")
+@click.option("--quick", is_flag=True, help="One round, a hundred fast triggers: within a minute.")
+@as_json
+@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
+@click.option("--peers", help="Comma-separated rows to measure.  [default: all]")
+@click.option("--profile", "profiles", default="steady", show_default=True,
+              help="Comma-separated: steady, burst, cold (seconds between triggers).")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(1, 100))
+@click.option("--rate", type=click.IntRange(100, 100_000), default=2_000, show_default=True,
+              help="Market frames a second.")  # fmt: skip
+@click.option("--pace", type=click.FloatRange(0.05, 500),
+              help="Triggers a second; above 12 the venue advertises higher limits.")  # fmt: skip
+@click.option("--triggers", type=click.IntRange(1, 100_000), help="In each round.")
+@click.option("--plot", type=click.Path(dir_okay=False), default="", metavar="FILE.svg",
+              help="Draw the percentiles.")  # fmt: skip
+def bench_t2t(peers: str | None, profiles: str, **options: Any) -> int:
+    """Tick to trade: this system beside a C client, a bare script and other people's systems."""
+    from tools.bench.t2t.command import Options, run
+
+    return run(Options(peers=split_list(peers), profiles=split_list(profiles), **options))
+
+
+@bench.command(name="risk")
+@click.option("--instruments", type=click.IntRange(1, 127), default=100, show_default=True)
+@click.option("--strategies", type=click.IntRange(1, 126), default=20, show_default=True)
+@as_json
+@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
+def bench_risk(**options: Any) -> int:
+    """One judgement with all checks on, and one turn of the role from record to record."""
+    from tools.bench.risk import run
+
+    return run(**options)
+
+
+@bench.command(name="monitor")
+@click.option("--size", "sizes", multiple=True, default=("80x24", "160x50"), show_default=True)
+@click.option("--seconds", type=click.FloatRange(1, 3_600), default=20.0, show_default=True)
+@as_json
+@click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
+def bench_monitor(**options: Any) -> int:
+    """What the monitor costs beside a demo: processor time, memory, bytes a frame."""
+    from tools.bench.monitor import run
+
+    return run(**options)
+
+
+@bench.command(name="metrics")
+@click.option("--seconds", type=click.FloatRange(3, 3_600), default=90.0, show_default=True)
+@click.option("--per-s", type=click.FloatRange(0.1, 100), default=10.0, show_default=True,
+              help="Scrapes a second.")  # fmt: skip
+@as_json
+def bench_metrics(**options: Any) -> int:
+    """What a scrape of the metrics costs whoever trades: latency with and without it, in turn."""
+    from tools.bench.metrics import run
+
+    return run(**options)
