@@ -14,6 +14,7 @@ from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.errors import BannedError, RateLimitedError, UnknownOutcomeError
 from hft.venues.binance_usdm.limits import BAN_MARGIN_NS, AddressLimits, WindowCounter
 from hft.venues.binance_usdm.rest import RestClient
+from hft.venues.binance_usdm.rest_transport import CONNECTIONS_NS
 from hft.venues.binance_usdm.signing import Credentials, HmacSigner
 
 CREDENTIALS = Credentials("the-key", "hmac", HmacSigner(b"secret"))
@@ -538,3 +539,29 @@ def test_a_signed_request_without_a_key_is_a_usage_error(run, rest_server):
             await client.balances()
 
     run(main())
+
+
+def test_the_connections_of_a_burst_do_not_stay_while_there_is_one_request_after_another(
+    run, rest_server
+):
+    clock, connections = Clock(), []
+
+    async def noted(request: web.Request) -> web.StreamResponse:
+        connections.append(request.transport)
+        await asyncio.sleep(0)
+        return web.json_response({})
+
+    rest_server.answer = noted
+
+    async def work(client: RestClient) -> None:
+        await asyncio.gather(*(client.request("GET", "/fapi/v1/ping") for _ in range(6)))
+        assert len(set(connections)) > 1
+        clock.ns += CONNECTIONS_NS
+        await client.request("GET", "/fapi/v1/ping")
+        connections.clear()
+        for _ in range(6):
+            clock.ns += NS_PER_S
+            await client.request("GET", "/fapi/v1/ping")
+        assert len(set(connections)) == 1
+
+    asking(run, rest_server, work, clock)

@@ -35,6 +35,12 @@ from hft.venues.binance_usdm.signing import Credentials
 CONNECT_S: Final = 3.0
 KEEPALIVE_S: Final = 15.0
 """Idle connections are dropped before the venue drops them: a request on a dying one is unknown."""
+CONNECTIONS_NS: Final = 300 * NS_PER_S
+"""All connections are closed when they may be so old and nothing is under way.
+
+The pool hands out the connection that was idle for longest: what one burst opened would stay for
+as long as there is one request after another.
+"""
 RETRY_AFTER_S: Final = 10.0
 """Pause after a 429 that does not say how long."""
 FIREWALL_S: Final = 60.0
@@ -125,6 +131,8 @@ class RestTransport:
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns
         self._session: aiohttp.ClientSession | None = None
+        self._opened_ns = 0
+        self._under_way = 0
         self._weight = WindowCounter(WEIGHT_WINDOW_NS)
         self._own_weight = WindowCounter(WEIGHT_WINDOW_NS)
         self._orders_10s = WindowCounter(ORDER_WINDOW_NS)
@@ -253,6 +261,7 @@ class RestTransport:
         timeout = aiohttp.ClientTimeout(
             total=CONNECT_S + request.timeout_s, connect=CONNECT_S, sock_read=request.timeout_s
         )
+        self._under_way += 1
         try:
             async with self._open_session().request(
                 request.method, target, headers=headers, timeout=timeout, allow_redirects=False
@@ -265,6 +274,10 @@ class RestTransport:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.limits.note_access(is_open=False)
             raise self._unanswered(request.method, url, error, request.timeout_s) from None
+        finally:
+            self._under_way -= 1
+        if not self._under_way and self._mono_ns() - self._opened_ns >= CONNECTIONS_NS:
+            await self.close()
         self._read_limits(answer)
         self.limits.note_access(is_open=status not in REFUSED_ACCESS and status < 500)
         if status == 200 and not _is_page(body):
@@ -375,6 +388,7 @@ class RestTransport:
         if self._session is None:
             connector = aiohttp.TCPConnector(keepalive_timeout=KEEPALIVE_S, limit=16)
             self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
+            self._opened_ns = self._mono_ns()
         return self._session
 
     def _unanswered(
