@@ -174,7 +174,11 @@ def make_strategy(
 
 def _in_words(what: str) -> str:
     """The validator's words, without its patterns."""
-    return 'not a decimal number, as in "1.5"' if "regex" in what else what.lower()
+    if "regex" in what:
+        return 'not a decimal number, as in "1.5"'
+    if what in ("Expected `str`, got `float`", "Expected `str`, got `int`"):
+        return 'written without quotes; a decimal is text, as in "1.5"'
+    return what.lower()
 
 
 def _load_module(name: str) -> ModuleType:
@@ -260,7 +264,7 @@ def _check_arguments(found: type[Any], name: str, count: int, plugin: str) -> No
         line = method.__code__.co_firstlineno if inspect.isfunction(method) else 0
         raise StrategyLoadError(
             f"{plugin}: {name} (line {line}) does not take {count} arguments beside self",
-            remedy="hft.strategy.base names the arguments of each callback.",
+            remedy="See hft/strategy/base.py for the arguments of each callback.",
         ) from None
 
 

@@ -217,12 +217,14 @@ def test_taken_port_is_told_with_its_holder(demo: Callable[..., Demo]) -> None:
     [
         (("--symbols", "NOPE"), "hft: the demo's market has no NOPE."),
         (("--strategies", "maker,taker"), "hft: there is no built-in strategy taker."),
-        (("--strategies", "maker,maker"), "hft: --strategies maker,maker names one twice."),
+        (("--strategies", "maker,maker"), "hft: --strategies maker,maker names maker twice."),
         (
             ("--strategies", "maker,scalper", "--symbols", "BTCUSDT"),
             "hft: 2 strategies need an instrument each, and there are 1.",
         ),
         (("--strategies", ","), "hft: --strategies names none."),
+        (("--strategies", "no.py:Such"), "hft: there is no plug-in file "),
+        (("--strategies", "hft.strategy.kit:Trial"), "hft: hft.strategy.kit:Trial has no Param"),
         (("--recording", "/no/such/file"), "hft: recording /no/such/file cannot be read"),
     ],
 )

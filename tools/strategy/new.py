@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import keyword
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +30,7 @@ class {class_name}:
     class Parameters(StrategyParameters, frozen=True):
         """What it may be told."""
 
-        qty: DecimalText = "0.01"
+        qty: DecimalText = "0.002"
         """Size of a quote, and the greatest position."""
 
     def __init__(self, parameters: Parameters, instrument: InstrumentView) -> None:
@@ -77,12 +81,13 @@ def create(name: str, into: Path) -> str:
     """Write ``NAME.py`` and ``test_NAME.py``; returns what to do next.
 
     Raises:
-        UsageError: no name for a module, or a file is there already.
+        UsageError: no name for a module, a file is there already, or none can be written.
     """
-    if not _NAME.match(name) or keyword.iskeyword(name):
+    if not _NAME.match(name) or keyword.iskeyword(name) or name.startswith("test_"):
         raise UsageError(
             f"{name!r} is no name for a strategy",
-            remedy="At most 24 small letters, digits and underscores, a letter first.",
+            remedy="At most 24 small letters, digits and underscores, a letter first, and not test_"
+            ", by which tests are found.",
         )
     class_name = "".join(part.capitalize() for part in name.split("_"))
     plugin, test = into / f"{name}.py", into / f"test_{name}.py"
@@ -91,14 +96,28 @@ def create(name: str, into: Path) -> str:
             raise UsageError(
                 f"{path} is there already", remedy="Choose another name, or another directory."
             )
-    into.mkdir(parents=True, exist_ok=True)
-    for path, text in ((plugin, _PLUGIN), (test, _TEST)):
-        path.write_text(text.format(name=name, class_name=class_name), encoding="utf-8")
+    if importlib.util.find_spec(name) is not None:
+        raise UsageError(
+            f"{name!r} is the name of a module that others import",
+            remedy="The file would be taken for it: choose another name.",
+        )
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        for path, text in ((plugin, _PLUGIN), (test, _TEST)):
+            path.write_text(text.format(name=name, class_name=class_name), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {error.filename or into}: {error.strerror}",
+            remedy="Name another directory: hft new-strategy NAME DIR.",
+        ) from None
+    place = shlex.quote(f"{plugin}:{class_name}")
     return (
         f"wrote {plugin} and {test}\n"
-        f"  test it:    python -m pytest {test}\n"
-        f"  look at it: hft strategy show {plugin}:{class_name}\n"
+        f"  test it:    {shlex.quote(sys.executable)} -m pytest {shlex.quote(str(test))}\n"
+        f"  look at it: hft strategy show {place}\n"
+        f"  try it:     hft demo --strategies {place}\n"
         "  run it:     in hft.toml\n\n"
-        f'[[strategies]]\nname = "{name}"\nplugin = "{plugin}:{class_name}"\n'
+        f'[[strategies]]\nname = "{name}"\n'
+        f"plugin = {json.dumps(f'{plugin.absolute()}:{class_name}', ensure_ascii=False)}\n"
         'symbols = ["BTCUSDT"]\nmode = "observe"'
     )
