@@ -164,5 +164,4 @@ def test_both_fill_on_paper_and_observe_and_nothing_reaches_the_venue(
         assert execution.counter(counters.SENT.id) == 0
     finally:
         execution.close()
-        del cells
         segment.close()
