@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -14,7 +16,6 @@ from hft.config import RiskLimits
 from hft.core.policies import POLICIES
 from hft.core.policy_text import parse_policy
 from hft.graph import OPTIONAL_ROLES, ROLES
-from hft.strategy import loader
 from hft.strategy.base import OPTIONAL_CALLBACKS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,12 +50,18 @@ def test_the_settings_of_the_readme_are_accepted(tmp_path: Path) -> None:
 
 def test_the_strategy_of_the_readme_passes_its_test(tmp_path: Path) -> None:
     source, test = blocks("python")
-    path = tmp_path / "joiner.py"
-    path.write_text(source)
-    names = {"Joiner": loader.load_class(f"{path}:Joiner")}
-    exec(test, names)
-    (check,) = (value for name, value in names.items() if name.startswith("test_"))
-    check()
+    (tmp_path / "joiner.py").write_text(source)
+    (tmp_path / "test_joiner.py").write_text(test)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_joiner.py"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
 
 
 @pytest.mark.parametrize("callback", ["on_top_of_book", "on_timer", *OPTIONAL_CALLBACKS])

@@ -241,6 +241,12 @@ def _check(found: type[Any], plugin: str) -> None:
             f"{plugin} has no Parameters",
             remedy="Give it a class Parameters(StrategyParameters, frozen=True), empty if need be.",
         )
+    for name, value in vars(parameters).items():
+        if not name.startswith("_") and isinstance(value, bool | int | float | str):
+            raise StrategyLoadError(
+                f"{plugin}: Parameters has {name} = {value!r} without a type: it is no parameter",
+                remedy=f"Declare it, for example {name}: DecimalText = {str(value)!r}.",
+            )
     for name, count in _REQUIRED.items():
         if not callable(getattr(found, name, None)):
             raise StrategyLoadError(

@@ -23,6 +23,7 @@ PLUGIN = '''
 from typing import Annotated, Literal
 from msgspec import Meta
 from hft.strategy.base import Count, DecimalText, StrategyParameters
+from hft.strategy.sizing import SignedDecimalText
 
 class Documented:
     """Does nothing, and says so."""
@@ -35,6 +36,7 @@ class Documented:
         kind: Literal["calm", "wild"] = "calm"
         is_loud: bool = False
         wait_ms: Count = 10
+        fee_bps: SignedDecimalText = "-1"
 
     def __init__(self, parameters, instrument):
         pass
@@ -104,6 +106,7 @@ def test_parameters_are_documented_from_their_declaration(tmp_path) -> None:
         ("kind", 'one of "calm", "wild"', '"calm"', "", ""),
         ("is_loud", "true or false", "false", "", ""),
         ("wait_ms", "integer", "10", "≥ 0", ""),
+        ("fee_bps", "decimal, with sign", '"-1"', "", ""),
     ]
     text = "\n".join(show.render(show.read(f"{path}:Documented")))
     assert "Does nothing, and says so." in text
