@@ -21,30 +21,31 @@ from __future__ import annotations
 from hft.core.generated.views import TopOfBook
 from hft.records import Side
 from hft.strategy.base import DecimalText, InstrumentView, QuoteTargets, StrategyParameters
-from hft.units import parse_e8
+from hft.units import E8, parse_e8
 
 
 class {class_name}:
-    """Buys at the best bid while it has nothing, and sells at the best ask what it has."""
+    """Bids at the best bid while it is not long, and offers at the best ask while it is."""
 
     class Parameters(StrategyParameters, frozen=True):
         """What it may be told."""
 
-        qty: DecimalText = "0.002"
-        """Size of a quote, and the greatest position."""
+        notional: DecimalText = "150"
+        """Size of a quote, and of the greatest position, in the quote asset."""
 
     def __init__(self, parameters: Parameters, instrument: InstrumentView) -> None:
-        self._qty_e8 = parse_e8(parameters.qty)
+        self._notional_e8 = parse_e8(parameters.notional)
 
     def on_top_of_book(
         self, now_ns: int, top: TopOfBook, position_e8: int, targets: QuoteTargets
     ) -> None:
         """The newest best bid and ask: say what should rest."""
-        targets.set(Side.BUY, top.bid_e8, max(0, self._qty_e8 - position_e8))
-        targets.set(Side.SELL, top.ask_e8, max(0, position_e8))
+        qty_e8 = self._notional_e8 * E8 // top.bid_e8
+        targets.set(Side.BUY, top.bid_e8, qty_e8 if position_e8 <= 0 else 0)
+        targets.set(Side.SELL, top.ask_e8, qty_e8 if position_e8 > 0 else 0)
 
     def on_timer(self, now_ns: int, targets: QuoteTargets) -> None:
-        """Every 10 ms, also when the market is silent."""
+        """Every 10 ms while it may trade, also when no data come."""
 '''
 _TEST: Final = '''"""{class_name}, on a market that the test turns."""
 
@@ -60,14 +61,14 @@ from hft.strategy.loader import load_class
 
 
 def test_it_buys_first() -> None:
-    trial = Trial({class_name}, qty="0.02")
+    trial = Trial({class_name}, notional="20.5")
     trial.top("1000.0", "1000.1")
     assert trial.wanted(Side.BUY) == ("1000", "0.02")
     assert trial.wanted(Side.SELL)[1] == "0"
 
 
-def test_what_it_has_it_sells_at_the_ask() -> None:
-    trial = Trial({class_name}, qty="0.02")
+def test_once_long_it_offers_at_the_ask() -> None:
+    trial = Trial({class_name}, notional="20.5")
     trial.top("1000.0", "1000.1")
     trial.fill(Side.BUY)
     assert trial.position == "0.02"
