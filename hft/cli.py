@@ -49,7 +49,7 @@ def cli() -> None:
               show_default=True, help="Which roles share a process.")  # fmt: skip
 @click.option("--symbols", default=None, help=f"Comma-separated.  [default: {SYMBOLS}]")
 @click.option("--strategies", default="maker", show_default=True,
-              help="Of maker, momentum, scalper; instruments are dealt out.")  # fmt: skip
+              help="Of maker, momentum, scalper, FILE.py:Class: each its symbols.")  # fmt: skip
 @click.option("--seed", default=42, show_default=True, help="Of the synthetic market.")
 @click.option("--recording", "recordings", multiple=True, metavar="FILE",
               help="Play recorded streams instead; FILE... may follow.")  # fmt: skip

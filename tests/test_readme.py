@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -10,8 +12,11 @@ import pytest
 
 from hft import config_file
 from hft.cli import cli
-from hft.graph import ROLES
-from hft.strategy import loader
+from hft.config import RiskLimits
+from hft.core.policies import POLICIES
+from hft.core.policy_text import parse_policy
+from hft.graph import OPTIONAL_ROLES, ROLES
+from hft.strategy.base import OPTIONAL_CALLBACKS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,7 +37,7 @@ def commands(group: click.Group, prefix: str = "hft") -> set[str]:
 
 
 def test_the_settings_of_the_readme_are_accepted(tmp_path: Path) -> None:
-    source, simulator = blocks("toml")
+    policy, source, simulator = blocks("toml")
     path = tmp_path / "hft.toml"
     path.write_text(source)
     config = config_file.load(path)
@@ -40,13 +45,33 @@ def test_the_settings_of_the_readme_are_accepted(tmp_path: Path) -> None:
     assert config.strategies[0].parameters["quote_notional"] == "150"
     path.write_text(f'symbols = ["BTCUSDT"]\n{simulator}')
     assert config_file.load(path).venue.rest_url == "http://127.0.0.1:19080"
+    assert parse_policy(policy, "the README").limits["open_orders_max"] == 3
 
 
-def test_the_strategy_of_the_readme_is_a_plug_in(tmp_path: Path) -> None:
-    (source,) = blocks("python")
-    path = tmp_path / "joiner.py"
-    path.write_text(source)
-    assert loader.load_class(f"{path}:Joiner").__name__ == "Joiner"
+def test_the_strategy_of_the_readme_passes_its_test(tmp_path: Path) -> None:
+    source, test = blocks("python")
+    (tmp_path / "joiner.py").write_text(source)
+    (tmp_path / "test_joiner.py").write_text(test)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_joiner.py"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+@pytest.mark.parametrize("callback", ["on_top_of_book", "on_timer", *OPTIONAL_CALLBACKS])
+def test_every_callback_is_explained(callback: str) -> None:
+    assert re.search(rf"^\| `{callback}` \|", README, re.MULTILINE)
+
+
+def test_every_limit_and_every_policy_is_named() -> None:
+    assert {name for name in RiskLimits.__struct_fields__ if f"`{name}`" not in README} == set()
+    assert {name for name in POLICIES if f"`{name}`" not in README} == set()
 
 
 def test_every_command_of_the_readme_exists() -> None:
@@ -68,7 +93,7 @@ def test_every_verb_of_the_makefile_that_the_readme_names_exists() -> None:
     assert named <= verbs
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [*ROLES, *OPTIONAL_ROLES])
 def test_every_role_is_explained(role: str) -> None:
     assert re.search(rf"^\| `{role}` \|", README, re.MULTILINE)
 

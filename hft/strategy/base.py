@@ -111,4 +111,4 @@ class Strategy(Protocol):
         """The newest best bid and ask; older ones may have been skipped."""
 
     def on_timer(self, now_ns: int, targets: QuoteTargets) -> None:
-        """Called every few milliseconds, also when the feed is silent."""
+        """Called every 10 ms while it may trade, also when no data come."""

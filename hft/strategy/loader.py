@@ -174,7 +174,11 @@ def make_strategy(
 
 def _in_words(what: str) -> str:
     """The validator's words, without its patterns."""
-    return 'not a decimal number, as in "1.5"' if "regex" in what else what.lower()
+    if "regex" in what:
+        return 'not a decimal number, as in "1.5"'
+    if what in ("Expected `str`, got `float`", "Expected `str`, got `int`"):
+        return 'written without quotes; a decimal is text, as in "1.5"'
+    return what.lower()
 
 
 def _load_module(name: str) -> ModuleType:
@@ -237,6 +241,12 @@ def _check(found: type[Any], plugin: str) -> None:
             f"{plugin} has no Parameters",
             remedy="Give it a class Parameters(StrategyParameters, frozen=True), empty if need be.",
         )
+    for name, value in vars(parameters).items():
+        if not name.startswith("_") and isinstance(value, bool | int | float | str):
+            raise StrategyLoadError(
+                f"{plugin}: Parameters has {name} = {value!r} without a type: it is no parameter",
+                remedy=f"Declare it, for example {name}: DecimalText = {str(value)!r}.",
+            )
     for name, count in _REQUIRED.items():
         if not callable(getattr(found, name, None)):
             raise StrategyLoadError(
@@ -260,7 +270,7 @@ def _check_arguments(found: type[Any], name: str, count: int, plugin: str) -> No
         line = method.__code__.co_firstlineno if inspect.isfunction(method) else 0
         raise StrategyLoadError(
             f"{plugin}: {name} (line {line}) does not take {count} arguments beside self",
-            remedy="hft.strategy.base names the arguments of each callback.",
+            remedy="See hft/strategy/base.py for the arguments of each callback.",
         ) from None
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from hft.strategy.base import DecimalText, StrategyParameters
+from hft.strategy.sizing import SignedDecimalText
 
 _BOUNDS: Final = {
     "minimum": "≥ {}",
@@ -23,7 +24,10 @@ _BOUNDS: Final = {
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
 }
-_DECIMAL: Final = msgspec.json.schema(DecimalText)["pattern"]
+_DECIMALS: Final = {
+    msgspec.json.schema(DecimalText)["pattern"]: "decimal",
+    msgspec.json.schema(SignedDecimalText)["pattern"]: "decimal, with sign",
+}
 
 
 class ParameterDoc(msgspec.Struct, frozen=True):
@@ -61,15 +65,15 @@ def describe_parameters(plugin_class: type[Any]) -> list[ParameterDoc]:
 def _type_text(facts: dict[str, Any]) -> str:
     if "enum" in facts:
         return "one of " + ", ".join(map(_value_text, facts["enum"]))
-    if facts.get("pattern") == _DECIMAL:
-        return "decimal"
+    if facts.get("pattern") in _DECIMALS:
+        return _DECIMALS[facts["pattern"]]
     names = {"string": "text", "number": "number", "integer": "integer", "boolean": "true or false"}
     return names.get(str(facts.get("type")), str(facts.get("type", "any")))
 
 
 def _range_text(facts: dict[str, Any]) -> str:
     bounds = [text.format(facts[key]) for key, text in _BOUNDS.items() if key in facts]
-    if "pattern" in facts and facts["pattern"] != _DECIMAL:
+    if "pattern" in facts and facts["pattern"] not in _DECIMALS:
         bounds.append(f"like {facts['pattern']}")
     return ", ".join(bounds)
 

@@ -95,6 +95,7 @@ def test_an_error_in_the_file_is_told_with_its_line(tmp_path: Path) -> None:
         ("now_ns, top, position_e8, targets", "now_ns, top", "does not take 4 arguments"),
         ("class Parameters(StrategyParameters, frozen=True)", "class Settings", "no Parameters"),
         ("self.symbol = instrument.symbol", "self.symbol = None.x", "AttributeError"),
+        ("levels: int = 1", "levels = 1", "levels = 1 without a type"),
     ],
 )
 def test_a_class_that_is_no_plug_in_is_refused(
@@ -109,7 +110,8 @@ def test_a_class_that_is_no_plug_in_is_refused(
     ("parameters", "part"),
     [
         ({}, "qty"),
-        ({"qty": 0.5}, "qty is"),
+        ({"qty": 0.5}, "qty is 0.5: written without quotes"),
+        ({"qty": 1}, "qty is 1: written without quotes"),
         ({"qty": "1e5"}, "qty is"),
         ({"qty": "1", "size": 3}, "size"),
         ({"qty": "1", "levels": "two"}, "levels is"),

@@ -130,7 +130,7 @@ def test_three_strategies_trade_side_by_side_and_each_has_its_own_books(
     assert {name: row["symbols"] for name, row in rows.items()} == {
         "maker": ["BTCUSDT"], "momentum": ["ETHUSDT"], "scalper": ["SOLUSDT"],
     }  # fmt: skip
-    assert rows["maker"]["orders"] > 0
+    assert rows["maker"]["orders"] > 0 < rows["scalper"]["orders"]
     orders, account = report["orders"], report["account"]
     assert sum(row["orders"] for row in rows.values()) == orders["sent"]
     assert sum(row["fills"] for row in rows.values()) == orders["fills"]
@@ -217,12 +217,14 @@ def test_taken_port_is_told_with_its_holder(demo: Callable[..., Demo]) -> None:
     [
         (("--symbols", "NOPE"), "hft: the demo's market has no NOPE."),
         (("--strategies", "maker,taker"), "hft: there is no built-in strategy taker."),
-        (("--strategies", "maker,maker"), "hft: --strategies maker,maker names one twice."),
+        (("--strategies", "maker,maker"), "hft: --strategies maker,maker names maker twice."),
         (
             ("--strategies", "maker,scalper", "--symbols", "BTCUSDT"),
             "hft: 2 strategies need an instrument each, and there are 1.",
         ),
         (("--strategies", ","), "hft: --strategies names none."),
+        (("--strategies", "no.py:Such"), "hft: there is no plug-in file "),
+        (("--strategies", "hft.strategy.kit:Trial"), "hft: hft.strategy.kit:Trial has no Param"),
         (("--recording", "/no/such/file"), "hft: recording /no/such/file cannot be read"),
     ],
 )

@@ -41,7 +41,7 @@ MAKER = StrategyResult(
     orders=11_370, fills=11_339, maker_fills=11_339, canceled=0, rejected=0, dropped=0,
     refused=1_095, refusals={"TRADING_HALTED": 95, "PRICE_COLLAR": 1_000}, volume="1360000",
     position={"BTCUSDT": "0.012"}, position_notional_max="590.5", realised="-1234.68091998",
-    unrealised="0", fee="1238.24496926", net="-2472.92588924",
+    unrealised="0", fee="1238.24496926", net="-2472.92588924", paused={},
 )  # fmt: skip
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -20,6 +23,7 @@ PLUGIN = '''
 from typing import Annotated, Literal
 from msgspec import Meta
 from hft.strategy.base import Count, DecimalText, StrategyParameters
+from hft.strategy.sizing import SignedDecimalText
 
 class Documented:
     """Does nothing, and says so."""
@@ -32,6 +36,7 @@ class Documented:
         kind: Literal["calm", "wild"] = "calm"
         is_loud: bool = False
         wait_ms: Count = 10
+        fee_bps: SignedDecimalText = "-1"
 
     def __init__(self, parameters, instrument):
         pass
@@ -67,9 +72,28 @@ def test_a_new_strategy_overwrites_nothing_and_needs_a_name(tmp_path) -> None:
     new.create("mine", tmp_path)
     with pytest.raises(UsageError, match="there already"):
         new.create("mine", tmp_path)
-    for name in ("Mine", "my-own", "class", "", "9lives", "../x"):
+    for name in ("Mine", "my-own", "class", "", "9lives", "../x", "test_mine"):
         with pytest.raises(UsageError, match="no name"):
             new.create(name, tmp_path)
+    with pytest.raises(UsageError, match="that others import"):
+        new.create("numpy", tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"cannot write .*file/mine: Not a directory"):
+        new.create("mine", tmp_path / "file" / "mine")
+    with pytest.raises(UsageError, match=r"cannot write /proc/mine\.py"):
+        new.create("mine", Path("/proc"))
+
+
+def test_what_it_says_to_do_next_can_be_done(tmp_path) -> None:
+    told = new.create("mine", tmp_path / "a place")
+    settings = tomllib.loads(told[told.index("[[strategies]]") :])
+    (strategy,) = settings["strategies"]
+    assert load_class(strategy["plugin"]).__name__ == "Mine"
+    command = next(line for line in told.splitlines() if "test it:" in line).split(":", 1)[1]
+    assert shlex.split(command)[1:] == ["-m", "pytest", str(tmp_path / "a place" / "test_mine.py")]
 
 
 def test_parameters_are_documented_from_their_declaration(tmp_path) -> None:
@@ -82,6 +106,7 @@ def test_parameters_are_documented_from_their_declaration(tmp_path) -> None:
         ("kind", 'one of "calm", "wild"', '"calm"', "", ""),
         ("is_loud", "true or false", "false", "", ""),
         ("wait_ms", "integer", "10", "≥ 0", ""),
+        ("fee_bps", "decimal, with sign", '"-1"', "", ""),
     ]
     text = "\n".join(show.render(show.read(f"{path}:Documented")))
     assert "Does nothing, and says so." in text

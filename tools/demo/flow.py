@@ -59,7 +59,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...] = ()
     """Empty: the usual three, or all that the recordings hold."""
     strategies: tuple[str, ...] = ("maker",)
-    """Built-in strategies; the symbols are dealt out to them in turn."""
+    """Built-in ones by name, plug-ins as ``FILE.py:Class``; the symbols are dealt out in turn."""
     seed: int = 42
     recordings: tuple[str, ...] = ()
     speed: float = 1.0

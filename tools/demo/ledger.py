@@ -7,6 +7,7 @@ once more by strategy, give every strategy a profit of its own.
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from hft.core.order_id import source_of
 from hft.core.positions import Position
 from hft.records import SLOT_BYTES, ExecKind, Reason
 from hft.roles.context import ring_spec
+from hft.roles.strategy_status import STATUS_FILE, EngineStatus, strategies_dir
 from hft.units import E8, format_e8
 
 QUOTE_ASSET_ID: Final = ASSET_IDS["USDT"]
@@ -41,6 +43,8 @@ class StrategyResult(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     refusals: dict[str, int]
     """By reason."""
+    paused: dict[str, str]
+    """Symbols on which its plug-in failed and is called no more, and why."""
     volume: str
     """Traded, in the quote asset."""
     position: dict[str, str]
@@ -137,9 +141,15 @@ class Ledger:
 
     def results(self, marks_e8: dict[int, int]) -> tuple[StrategyResult, ...]:
         """Every strategy's result, open positions valued at these mark prices."""
-        return tuple(self._result(book, marks_e8) for book in self._books.values())
+        paused = _paused(Path(self._plan.state_dir))
+        return tuple(
+            self._result(book, marks_e8, paused.get(book.config.name, {}))
+            for book in self._books.values()
+        )
 
-    def _result(self, book: _Book, marks_e8: dict[int, int]) -> StrategyResult:
+    def _result(
+        self, book: _Book, marks_e8: dict[int, int], paused: dict[str, str]
+    ) -> StrategyResult:
         for instrument_id, position in book.positions.items():
             position.mark_e8 = marks_e8[instrument_id]
         positions = book.positions.values()
@@ -159,6 +169,7 @@ class Ledger:
             dropped=book.kinds[ExecKind.DROPPED],
             refused=book.refusals.total(),
             refusals=dict(sorted(book.refusals.items())),
+            paused=paused,
             volume=format_e8(book.volume_e8),
             position={
                 symbol: format_e8(book.positions[self._plan.instrument_id(symbol)].position_e8)
@@ -175,3 +186,16 @@ class Ledger:
         """Detach."""
         for segment in self._segments:
             segment.close()
+
+
+def _paused(state_dir: Path) -> dict[str, dict[str, str]]:
+    """Why each strategy is paused, by name and symbol; the engine writes when one fails."""
+    try:
+        raw = (strategies_dir(state_dir) / STATUS_FILE).read_bytes()
+    except FileNotFoundError:
+        return {}
+    found = msgspec.json.decode(raw, type=EngineStatus)
+    return {
+        one.name: {desk.symbol: desk.reason for desk in one.desks if desk.reason}
+        for one in found.strategies
+    }

@@ -200,7 +200,15 @@ def collect(
         one.instrument_id: pages.position(one.instrument_id).mark_e8 for one in plan.instruments
     }
     strategies = ledger.results(marks_e8)
-    failures = (*_failures(market, orders, account), *_ledger_failures(pages, ledger))
+    failures = (
+        *_failures(market, orders, account),
+        *_ledger_failures(pages, ledger),
+        *(
+            f"{one.name} failed on {symbol} and was paused: {reason}"
+            for one in strategies
+            for symbol, reason in one.paused.items()
+        ),
+    )
     return Report(
         name=plan.name,
         topology=plan.config.system.topology,

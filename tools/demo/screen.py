@@ -143,7 +143,7 @@ def summary_lines(report: Report) -> list[str]:
     lines += ["    software stamps, this machine, cpu shared with the simulator", ""]
     lines += [f"  {paint('✗', 'red')} {failure}" for failure in report.failures]
     if not report.failures:
-        lines.append("Next: hft up · hft bench ipc · README.md")
+        lines.append("Next: hft new-strategy NAME · hft up · README.md")
     return lines
 
 

@@ -1,21 +1,32 @@
-"""The built-in strategies as the demo runs them: which, on what, with which parameters.
+"""The strategies as the demo runs them: which, on what, with which parameters.
+
+A built-in one goes by its name, anybody's plug-in by its place (``joiner.py:Joiner``), and is run
+with the defaults of its parameters.
 
 The demo's market is a random walk with the fees of a small account: there is nothing to earn in
-it, and a strategy with its defaults would rightly hardly trade. So each is told by ``edge_bps``
+it, and a built-in with its defaults would rightly hardly trade. So each is told by ``edge_bps``
 that it may cost up to the fees of its fills; what that does to the money stands in the report.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
+
+import msgspec
 
 from hft.config import StrategyConfig
 from hft.errors import UsageError
+from hft.strategy.loader import load_class
 
 CHANGE_MS: Final = 125
 """Pause of one side after a change, times the number of instruments: 16 orders a second in all,
 which the venue's 1,200 a minute allow for as long as the demo lasts."""
+
+_NO_NAME: Final = re.compile(r"[^a-z0-9_]")
 
 
 class BuiltIn(NamedTuple):
@@ -50,42 +61,59 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = {
 }  # fmt: skip
 
 
-def chosen(names: Sequence[str], symbols: tuple[str, ...]) -> tuple[StrategyConfig, ...]:
-    """The strategies of these names; the symbols are dealt out to them in turn.
+def chosen(specs: Sequence[str], symbols: tuple[str, ...]) -> tuple[StrategyConfig, ...]:
+    """The strategies of these names or places; the symbols are dealt out to them in turn.
 
     Raises:
-        UsageError: an unknown name, one twice, or fewer symbols than strategies.
+        UsageError: an unknown name, one twice, a plug-in that does not hold, or fewer symbols than
+            strategies.
     """
-    unknown = [name for name in names if name not in BUILT_IN]
-    if unknown:
-        raise UsageError(
-            f"there is no built-in strategy {', '.join(unknown)}.",
-            remedy=f"There are {', '.join(BUILT_IN)}; others run with `hft up`.",
-        )
-    if not names:
+    if not specs:
         raise UsageError("--strategies names none.", remedy=f"There are {', '.join(BUILT_IN)}.")
-    if len(set(names)) < len(names):
+    strategies = [_strategy(spec, CHANGE_MS * len(symbols)) for spec in specs]
+    twice = [name for name, count in Counter(one.name for one in strategies).items() if count > 1]
+    if twice:
         raise UsageError(
-            f"--strategies {','.join(names)} names one twice.",
+            f"--strategies {','.join(specs)} names {', '.join(twice)} twice.",
             remedy="Each takes part once; give it more instruments with --symbols.",
         )
-    if len(names) > len(symbols):
+    if len(strategies) > len(symbols):
         raise UsageError(
-            f"{len(names)} strategies need an instrument each, and there are {len(symbols)}.",
+            f"{len(strategies)} strategies need an instrument each, and there are {len(symbols)}.",
             remedy="Name fewer strategies, or more instruments with --symbols.",
         )
-    rest_ms = CHANGE_MS * len(symbols)
     return tuple(
-        StrategyConfig(
-            name=name,
-            plugin=BUILT_IN[name].plugin,
-            symbols=symbols[index :: len(names)],
-            parameters={
-                **BUILT_IN[name].parameters,
-                "position_notional_max": "600",
-                "rest_ms_min": rest_ms,
-                "is_amending": False,
-            },
-        )
-        for index, name in enumerate(names)
+        msgspec.structs.replace(one, symbols=symbols[index :: len(strategies)])
+        for index, one in enumerate(strategies)
     )
+
+
+def _strategy(spec: str, rest_ms: int) -> StrategyConfig:
+    """A strategy without symbols."""
+    if ":" in spec:
+        return _plugin(spec)
+    if spec not in BUILT_IN:
+        raise UsageError(
+            f"there is no built-in strategy {spec}.",
+            remedy=f"There are {', '.join(BUILT_IN)}; a plug-in of yours is FILE.py:Class.",
+        )
+    plugin, parameters = BUILT_IN[spec]
+    values: dict[str, str | int | float | bool] = {
+        **parameters,
+        "position_notional_max": "600",
+        "rest_ms_min": rest_ms,
+        "is_amending": False,
+    }
+    return StrategyConfig(name=spec, plugin=plugin, symbols=(), parameters=values)
+
+
+def _plugin(spec: str) -> StrategyConfig:
+    """Somebody's plug-in, named after its file; loaded once here, so that mistakes are told."""
+    place, _, class_name = spec.rpartition(":")
+    stem = Path(place).stem
+    if place.endswith(".py"):
+        place = str(Path(place).expanduser().absolute())
+    plugin = f"{place}:{class_name}"
+    load_class(plugin)
+    name = _NO_NAME.sub("_", stem.lower())[:24]
+    return StrategyConfig(name=name, plugin=plugin, symbols=())
