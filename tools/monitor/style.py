@@ -47,6 +47,8 @@ class Span(NamedTuple):
 
 
 Line = list[Span]
+Row = tuple[tuple[int, Line], ...]
+"""A line of the screen in pieces, each with the column it starts at; together they fill it."""
 
 
 class Theme:
@@ -215,6 +217,11 @@ def fill(line: Line, columns: int) -> Line:
     if used < columns:
         kept.append(Span(" " * (columns - used)))
     return kept
+
+
+def flat(row: Row) -> Line:
+    """The pieces as one line."""
+    return [span for _, line in row for span in line]
 
 
 def restyle(line: Line, style: Style) -> Line:
