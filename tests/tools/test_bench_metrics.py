@@ -112,11 +112,11 @@ def test_the_table_shows_both_kinds() -> None:
     tally = Tally()
     tally.add(counts(100, 0), counts(100, 1_500))
     tally.scrapes = 10
-    result = Result(seconds=60, per_s=10, scrape_bytes=2_048, scrape_s=0.004,
+    result = Result(seconds=60, per_s=10, scrape_bytes=2_048, scrape_s=0.004, scrape_cpu_s=0.005,
                     left_alone=tally.side(), busy=tally.side(), scraped=tally.side(),
                     effects=measured(1.0, blocks=50, noise=5.0).effects())  # fmt: skip
     lines = render(result)
-    assert lines[0].endswith("10 scrapes of 2 KiB, 4.0 ms each")
+    assert lines[0].endswith("10 scrapes of 2 KiB, 4.0 ms each, 5.0 ms of a core")
     assert len(lines) == 2 + len(SHOWN) * len(SHARES) + 2 + 2 * len(COMPARED) + 2
     assert lines[-1].startswith("A scrape costs whoever trades nothing measurable")
     assert lines[2].split() == ["receive_to_book", "p50", "0.1", "0.1", "0.1", "1,500", "/",
