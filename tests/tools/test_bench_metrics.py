@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from ipc import layout
 from tools.bench.metrics import (
@@ -92,20 +93,41 @@ def test_a_spoilt_window_does_not_count() -> None:
     assert trimmed_means(rows).tolist() == [1.0, 3.0]
 
 
-def effect(against: str, low: float, high: float) -> Effect:
-    return Effect(name="turn.feed", against=against, blocks=9, percent=(low + high) / 2,
+def effect(name: str, against: str, low: float, high: float) -> Effect:
+    return Effect(name=name, against=against, blocks=9, percent=(low + high) / 2,
                   low_percent=low, high_percent=high, ns=1.0)  # fmt: skip
 
 
-def test_the_conclusion_is_what_the_intervals_allow() -> None:
-    alone, busy = KINDS[:2]
-    clear, wide, worse = (-1.0, 2.0), (-9.0, 9.0), (1.0, 2.0)
-    assert "nothing measurable: each" in conclusion([effect(alone, *clear), effect(busy, *clear)])
-    assert "beyond what" in conclusion([effect(alone, *worse), effect(busy, *clear)])
-    assert "makes slower: turn.feed (against: busy core)" in conclusion(
-        [effect(alone, *clear), effect(busy, *worse)]
-    )
-    assert "Not conclusive" in conclusion([effect(alone, *wide), effect(busy, *wide)])
+CLEAR, WIDE, WORSE, BETTER = (-1.0, 2.0), (-9.0, 9.0), (1.0, 2.0), (-2.0, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("alone", "busy", "said"),
+    [
+        (CLEAR, CLEAR, "A scrape costs whoever trades nothing measurable: all intervals contain"),
+        (WORSE, CLEAR, "No slower than beside any other busy core: turn."),
+        (CLEAR, WORSE, "A scrape makes slower: turn."),
+        (WIDE, WORSE, "A scrape makes slower: turn."),
+        (CLEAR, BETTER, "Faster while it is scraped"),
+        (CLEAR, WIDE, "Too little was counted for: turn;"),
+        (WIDE, WIDE, "Too little was counted for: turn;"),
+        (WORSE, WIDE, "Too little was counted for: turn;"),
+    ],
+)
+def test_the_conclusion_is_what_the_intervals_allow(
+    alone: tuple[float, float], busy: tuple[float, float], said: str
+) -> None:
+    found = [effect("turn", KINDS[0], *alone), effect("turn", KINDS[1], *busy)]
+    assert conclusion(found).startswith(said)
+
+
+def test_the_conclusion_tells_apart_what_is_known_and_what_is_not() -> None:
+    found = [effect("tick", kind, *CLEAR) for kind in KINDS[:2]]
+    found += [effect("order", kind, *WIDE) for kind in KINDS[:2]]
+    first, second = conclusion(found).splitlines()
+    assert first.startswith("Nothing measurable (intervals contain 0")
+    assert first.endswith(": tick.")
+    assert second.startswith("Too little was counted for: order;")
 
 
 def test_the_table_shows_both_kinds() -> None:

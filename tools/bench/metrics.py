@@ -257,14 +257,14 @@ def render(result: Result) -> list[str]:
         f" a second:"
         f" {result.scraped.scrapes:,} scrapes of {result.scrape_bytes / 1024:.0f} KiB,"
         f" {result.scrape_s * 1_000:.1f} ms each, {result.scrape_cpu_s * 1_000:.1f} ms of a core",
-        f"  {'µs':<22}{'left alone':>12}{'busy core':>12}{'scraped':>12}{'count of each':>26}",
+        f"  {'µs':<22}{'left alone':>12}{'busy core':>12}{'scraped':>12}{'count of each':>36}",
     ]
     for name in SHOWN:
         sides = result.left_alone, result.busy, result.scraped
         for number, label in enumerate(SHARES):
             shown = "".join(f"{one.percentile_ns[name][label] / 1_000:>12,.1f}" for one in sides)
             counts = "" if number else " / ".join(f"{one.count[name]:,}" for one in sides)
-            lines.append(f"  {f'{name} {label}':<22}{shown}{counts:>26}".rstrip())
+            lines.append(f"  {f'{name} {label}':<22}{shown}{counts:>36}".rstrip())
     return [*lines, "", *_render_effects(result)]
 
 
@@ -281,23 +281,36 @@ def _render_effects(result: Result) -> list[str]:
 
 
 def conclusion(found: Sequence[Effect]) -> str:
-    """The answer in a sentence; that of the control decides what a scrape itself costs."""
-    rule = f"each interval contains 0 and is narrower than {WIDTH_PERCENT_MAX:g} %"
-    verdicts = {
-        kind: {one.verdict for one in found if one.against == kind}
-        for kind in dict.fromkeys(one.against for one in found)
+    """The answer in a sentence; against a busy core stands what a scrape itself costs."""
+    rule = f"intervals contain 0 and are narrower than {WIDTH_PERCENT_MAX:g} %"
+    by_name: dict[str, dict[str, str]] = {}
+    for one in found:
+        by_name.setdefault(one.name, {})[one.against] = one.verdict
+    verdicts = {name: _together(by_kind) for name, by_kind in by_name.items()}
+    if set(verdicts.values()) == {"nothing measurable"}:
+        return f"A scrape costs whoever trades nothing measurable: all {rule}."
+    parts = {
+        verdict: ", ".join(name for name, its in verdicts.items() if its == verdict)
+        for verdict in dict.fromkeys(verdicts.values())
     }
-    if set().union(*verdicts.values()) == {"nothing measurable"}:
-        return f"A scrape costs whoever trades nothing measurable: {rule}."
-    if verdicts["busy core"] == {"nothing measurable"}:
-        return (
-            "A scrape costs whoever trades nothing measurable beyond what anything else on the"
-            f" other core does: against that, {rule}."
-        )
-    worse = [f"{one.name} (against: {one.against})" for one in found if one.verdict == "slower"]
-    if worse:
-        return f"A scrape makes slower: {', '.join(worse)}."
-    return "Not conclusive: give it more seconds, or a quieter machine."
+    texts = {
+        "slower": "A scrape makes slower: {}.",
+        "faster": "Faster while it is scraped, which no scrape can do: {}.",
+        "as a busy core": "No slower than beside any other busy core: {}.",
+        "nothing measurable": f"Nothing measurable ({rule}): {{}}.",
+        "unclear": "Too little was counted for: {}; give it more seconds, or a quieter machine.",
+    }
+    return "\n".join(text.format(parts[key]) for key, text in texts.items() if key in parts)
+
+
+def _together(by_kind: dict[str, str]) -> str:
+    """One verdict from those against each kind of windows."""
+    alone, busy = by_kind["left alone"], by_kind["busy core"]
+    if busy in ("slower", "faster") or alone == busy:
+        return busy
+    if alone == "slower" and busy == "nothing measurable":
+        return "as a busy core"
+    return "unclear" if "unclear" in (alone, busy) else alone
 
 
 def _measure(root: Path, pidfd: int, seconds: float, per_s: float) -> Result | None:
