@@ -151,11 +151,13 @@ class Display:
 
 def _changes(before: Row, row: Row) -> list[tuple[int, Line]]:
     """What is to be drawn: of each piece that differs, from its first change to its last."""
-    if [column for column, _ in before] != [column for column, _ in row]:
+    if len(before) != len(row):
         return [(0, flat(row))]
     found = []
-    for (_, old), (column, new) in zip(before, row, strict=True):
-        if new != old:
+    for (old_column, old), (column, new) in zip(before, row, strict=True):
+        if column != old_column:  # other panels stand there now
+            return [(0, flat(row))]
+        if new is not old and new != old:
             first, last = _difference(old, new)
             found.append((column + line_width(new[:first]), new[first:last]))
     return found

@@ -68,10 +68,11 @@ class Theme:
         codes, shows_blanks = self._codes, self._shows_blanks
         current = int(Style.PLAIN)
         for text, style in line:
+            code = codes[style]
             # Blanks look the same in most styles: no need to change it for them.
-            is_seen = shows_blanks[style] or shows_blanks[current] or not text.isspace()
-            if is_seen and codes[style] != codes[current]:
-                code = codes[style]
+            if code != codes[current] and (
+                not text.isspace() or shows_blanks[style] or shows_blanks[current]
+            ):
                 parts.append(f"\x1b[0;{code}m" if code else "\x1b[0m")
                 current = style
             parts.append(text)

@@ -75,7 +75,7 @@ class _Drawn(NamedTuple):
     rows: Sequence[Any]
     choice: tuple[object, ...]
     room: int
-    candidates: tuple[int, ...]
+    candidates: tuple[_Candidate, ...]
     kept: dict[int, _Kept]
     """Rows that are shown, by identity."""
     layout: tuple[_Place, ...]
@@ -109,35 +109,43 @@ def scroll(view: View, count: int, height: int) -> None:
         view.top = view.cursor - height + 1
 
 
-def _title_width(column: Column[Any]) -> int:
-    """Columns of the screen that its title and an arrow beside it take."""
-    return width(column.title) + 1 if column.title else 0
+class _Candidate(NamedTuple):
+    """A column that may fit."""
+
+    number: int
+    width: int
+    """Columns of the screen that it takes when its cells take less: with its title and an arrow."""
 
 
-def _candidates(columns: Sequence[Column[Any]], room: int) -> tuple[int, ...]:
+def _candidates(columns: Sequence[Column[Any]], room: int) -> tuple[_Candidate, ...]:
     """The columns that fit as long as no cell is wide, by rank: cells are made only for these."""
-    found: list[int] = []
+    found: list[_Candidate] = []
     left = room + GAP
     for number in sorted(range(len(columns)), key=lambda number: columns[number].rank):
         column = columns[number]
-        least = min(column.width, REST_MIN) if column.takes_rest else column.width
-        wide = min(max(least, 0 if column.takes_rest else _title_width(column)), room)
-        if wide + GAP > left and found:
+        wide = column.width
+        if column.title and not column.takes_rest:
+            wide = max(wide, width(column.title) + 1)
+        least = min(wide, room, REST_MIN if column.takes_rest else room)
+        if least + GAP > left and found:
             break
-        found.append(number)
-        left -= wide + GAP
+        found.append(_Candidate(number, wide))
+        left -= least + GAP
     return tuple(found)
 
 
 def _keep(
-    columns: Sequence[Column[Row]], candidates: Sequence[int], row: Row, before: dict[int, _Kept]
+    columns: Sequence[Column[Row]],
+    candidates: Sequence[_Candidate],
+    row: Row,
+    before: dict[int, _Kept],
 ) -> _Kept:
     """What is known of the row."""
     known = before.get(id(row))
     if known is not None and known.row is row:
         return known
     cells, widths = [], []
-    for number in candidates:
+    for number, _ in candidates:
         column = columns[number]
         cell = column.cell(row)
         cells.append(cell)
@@ -146,18 +154,18 @@ def _keep(
 
 
 def _fitting(
-    columns: Sequence[Column[Any]], candidates: Sequence[int], rows: Sequence[_Kept], room: int
+    columns: Sequence[Column[Any]],
+    candidates: Sequence[_Candidate],
+    rows: Sequence[_Kept],
+    room: int,
 ) -> tuple[_Place, ...]:
     """The columns that fit, in their order."""
-    widest = [max(widths) for widths in zip(*(one.widths for one in rows), strict=True)]
+    least = tuple([one.width for one in candidates])
+    widest = map(max, zip(least, *[one.widths for one in rows], strict=True)) if rows else least
     chosen: list[_Place] = []
     left = room + GAP
-    for place, number in enumerate(candidates):
-        column = columns[number]
-        wide = column.width
-        if not column.takes_rest:
-            wide = max(wide, _title_width(column), widest[place] if widest else 0)
-        elif left - GAP >= REST_MIN:
+    for place, ((number, _), wide) in enumerate(zip(candidates, widest, strict=True)):
+        if columns[number].takes_rest and left - GAP >= REST_MIN:
             wide = min(wide, left - GAP)
         wide = min(wide, room)
         if wide + GAP > left and chosen:
