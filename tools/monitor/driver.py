@@ -74,8 +74,8 @@ class Driver:
             self._size = self._display.size()
             self._display.forget()
         width, height = self._size
-        lines = compose(self._state, width, height)
-        self._display.draw(lines, THEMES[self._state.theme], is_ascii=self._is_ascii)
+        rows = compose(self._state, width, height)
+        self._display.draw(rows, THEMES[self._state.theme], is_ascii=self._is_ascii)
 
     def _take_keys(self, until_ns: int) -> None:
         """Take keys until the next frame is due; the first key makes it due at once."""

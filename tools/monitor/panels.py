@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from hft.counters import HOPS
+from tools.monitor.latest import latest
 from tools.monitor.model import (
     Alert,
     Book,
@@ -13,7 +14,6 @@ from tools.monitor.model import (
     Fill,
     Hop,
     Instrument,
-    Level,
     Order,
     Position,
     RingReader,
@@ -262,19 +262,22 @@ def _orders_summary(snapshot: Snapshot) -> Line:
     return [Span(f"{unknown} unknown", Style.BAD)] if unknown else []
 
 
-def _orders(snapshot: Snapshot) -> Sequence[Order]:
-    """As in the ladder, so that rows stay where they are."""
-    return sorted(snapshot.orders, key=lambda o: (o.instrument.symbol, -o.price_e8, o.order_id))
+@latest
+def _as_in_the_ladder(orders: Sequence[Order]) -> Sequence[Order]:
+    """So that rows stay where they are."""
+    return sorted(orders, key=lambda o: (o.instrument.symbol, -o.price_e8, o.order_id))
 
 
-def _used_hops(snapshot: Snapshot) -> Sequence[Hop]:
-    return [hop for hop in snapshot.hops if hop.total]
+@latest
+def _used(hops: Sequence[Hop]) -> Sequence[Hop]:
+    return [hop for hop in hops if hop.total]
 
 
 CONTENTS: Final = {
     Panel.POSITIONS: Content("Positions", _profit_summary, POSITIONS, lambda s: s.positions,
                              "no instrument is traded"),
-    Panel.ORDERS: Content("Orders", _orders_summary, ORDERS, _orders, "no open order"),
+    Panel.ORDERS: Content("Orders", _orders_summary, ORDERS,
+                          lambda s: _as_in_the_ladder(s.orders), "no open order"),
     Panel.FILLS: Content("Fills", lambda _: [], FILLS, lambda s: s.fills, "nothing traded yet"),
     Panel.STRATEGIES: Content("Strategies", lambda _: [], STRATEGIES, lambda s: s.desks,
                               "no strategy is configured"),
@@ -283,7 +286,7 @@ CONTENTS: Final = {
     Panel.ROLES: Content("Roles", lambda _: [], ROLES, lambda s: s.roles, "no role runs"),
     Panel.RINGS: Content("Rings", lambda _: [], RINGS, lambda s: s.rings, "no ring is known yet"),
     Panel.LATENCY: Content("Latency", lambda _: [Span("last minute; all: since the start")],
-                           LATENCY, _used_hops,
+                           LATENCY, lambda s: _used(s.hops),
                            "nothing was measured yet"),
 }  # fmt: skip
 COUNTED: Final = (Panel.ORDERS, Panel.FILLS, Panel.ALERTS)
@@ -349,6 +352,7 @@ def _symbols(rows: Sequence[Any]) -> tuple[str, ...]:
 # -- the ladder ----------------------------------------------------------------------------------
 
 
+@latest
 def ladder(book: Book | None, columns: int, lines: int) -> list[Line]:
     """Asks above, bids below, the spread between; ← marks prices where orders of ours rest."""
     if book is None or not (book.bids or book.asks):
@@ -357,27 +361,29 @@ def ladder(book: Book | None, columns: int, lines: int) -> list[Line]:
     asks, bids = book.asks[:depth], book.bids[:depth]
     instrument = book.instrument
     shown = (*asks, *bids)
-    price_width = max(len(_price(level.price_e8, instrument)) for level in shown)
-    qty_width = max(len(_qty(level.qty_e8, instrument)) for level in shown)
-    most_e8 = max(level.qty_e8 for level in shown)
+    prices = [_price(level.price_e8, instrument) for level in shown]
+    quantities = [_qty(level.qty_e8, instrument) for level in shown]
+    price_width, qty_width = max(map(len, prices)), max(map(len, quantities))
+    most_e8 = max([level.qty_e8 for level in shown])
     room = max(0, columns - (4 + price_width + 1 + qty_width + 1 + 4))
+    found: list[Line] = []
+    word, style = _ASK, Style.SELL
+    for level, price, qty in zip(shown, prices, quantities, strict=True):
+        if len(found) == len(asks):
+            word, style = _BID, Style.BUY
+        line = [word, Span(price.rjust(price_width), Style.OURS if level.ours else style)]
+        if level.ours:
+            mark = f"←{level.ours}" if level.ours > 1 else "←"
+            line += [Span(f" {qty:>{qty_width}} "), Span(mark.ljust(4), Style.OURS)]
+        else:
+            line.append(Span(f" {qty:>{qty_width}}     "))
+        line.append(Span(bar(level.qty_e8, most_e8, room).ljust(room), style))
+        found.append(line)
+    spread = fill(_spread(book, price_width), columns)
+    return [*reversed(found[: len(asks)]), spread, *found[len(asks) :]]
 
-    def row(level: Level, word: str, style: Style) -> Line:
-        mark = "" if not level.ours else f"←{level.ours}" if level.ours > 1 else "←"
-        price = fit(_price(level.price_e8, instrument), price_width, ">")
-        qty = fit(_qty(level.qty_e8, instrument), qty_width, ">")
-        return [
-            Span(f"{word} ", Style.DIM),
-            Span(price, Style.OURS if level.ours else style),
-            Span(f" {qty} "),
-            Span(fit(mark, 4), Style.OURS),
-            Span(fit(bar(level.qty_e8, most_e8, room), room), style),
-        ]
 
-    found = [row(level, "ask", Style.SELL) for level in reversed(asks)]
-    found.append(fill(_spread(book, price_width), columns))
-    found += [row(level, "bid", Style.BUY) for level in bids]
-    return found
+_ASK, _BID = Span("ask ", Style.DIM), Span("bid ", Style.DIM)
 
 
 def _spread(book: Book, price_width: int) -> Line:
@@ -396,9 +402,10 @@ _HOP_NAMES: Final = tuple(spec.name for spec in reversed(HOPS))
 """The whole way first: what is cut off below is the least missed."""
 
 
-def latency_brief(snapshot: Snapshot, columns: int, lines: int) -> list[Line]:
+@latest
+def latency_brief(all_hops: Sequence[Hop], columns: int, lines: int) -> list[Line]:
     """The hops of an order in a few lines."""
-    hops = {hop.name: hop for hop in snapshot.hops}
+    hops = {hop.name: hop for hop in all_hops}
     wanted = [name for name in ("tick_to_trade", *_HOP_NAMES) if name in hops]
     name_width = max((len(name) for name in wanted), default=0)
     wide = columns >= name_width + 3 * (DURATION_WIDTH + 1)

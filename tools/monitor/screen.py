@@ -10,15 +10,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
-from tools.monitor.style import PLAIN, Line, Theme, line_width, to_ascii
-from tools.monitor.text import width
+from tools.monitor.style import PLAIN, Line, Row, Theme, flat, line_width, to_ascii
 
 NO_COLOR: Final = "NO_COLOR"
 QUERY_TIMEOUT: Final = "BLESSED_QUERY_TIMEOUT_SECONDS"
 ESCAPE_S: Final = 0.05
 """An Escape that nothing follows for so long is the key."""
-BRIDGED_MAX: Final = 8
-"""Columns that are drawn again rather than jumped over: a jump and a colour cost as much."""
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 """Synchronized output: the terminal shows the frame when it is whole; others ignore it."""
 _MOUSE_ON, _MOUSE_OFF = "\x1b[?1000h\x1b[?1006h", "\x1b[?1006l\x1b[?1000l"
@@ -55,7 +52,7 @@ class Display:
     def __init__(self, terminal: Any) -> None:
         self._terminal = terminal
         self._stack = ExitStack()
-        self._lines: list[Line] = []
+        self._rows: list[Row] = []
         self._theme = PLAIN
         self._descriptor = sys.stdout.fileno()
         self._keyboard = sys.stdin.fileno()
@@ -92,7 +89,7 @@ class Display:
 
     def forget(self) -> None:
         """The next frame is drawn whole: the terminal was resized or overwritten."""
-        self._lines = []
+        self._rows = []
 
     def use_mouse(self, *, wanted: bool) -> None:
         """Ask the terminal for clicks and the wheel, or no longer."""
@@ -100,22 +97,22 @@ class Display:
             self._has_mouse = wanted
             self._write(_MOUSE_ON if wanted else _MOUSE_OFF)
 
-    def draw(self, lines: Sequence[Line], theme: Theme, *, is_ascii: bool = False) -> None:
-        """Show the lines: what differs from the last frame, in one write.
+    def draw(self, rows: Sequence[Row], theme: Theme, *, is_ascii: bool = False) -> None:
+        """Show the rows: what differs from the last frame, in one write.
 
         Raises:
             OSError: the terminal is gone.
         """
         parts = []
-        if len(lines) != len(self._lines) or theme is not self._theme:
+        if len(rows) != len(self._rows) or theme is not self._theme:
             parts.append(str(self._terminal.clear))
-            self._lines, self._theme = [[]] * len(lines), theme
-        for row, (before, line) in enumerate(zip(self._lines, lines, strict=True)):
-            if line is not before and line != before:
-                for column, first, last in _changes(before, line):
+            self._rows, self._theme = [()] * len(rows), theme
+        for number, (before, row) in enumerate(zip(self._rows, rows, strict=True), start=1):
+            if row != before:  # pieces that are the same object, as most are, cost next to nothing
+                for column, line in _changes(before, row):
                     # As blessed's move_xy on all terminals that know our colours, but at once.
-                    parts += (f"\x1b[{row + 1};{column + 1}H", theme.paint(line[first:last]))
-        self._lines = list(lines)
+                    parts += (f"\x1b[{number};{column + 1}H", theme.paint(line))
+        self._rows = list(rows)
         self.frames += 1
         if parts:
             text = "".join(parts)
@@ -152,34 +149,22 @@ class Display:
         return text if len(text) == 1 and text.isprintable() else ""
 
 
-def _changes(before: Line, line: Line) -> list[tuple[int, int, int]]:
-    """Runs of pieces that differ: column, first and end; short equal pieces are drawn with them."""
-    if len(before) != len(line):
-        return _one_change(before, line)
-    found: list[tuple[int, int, int]] = []
-    column = run_end = 0
-    for number, (old, new) in enumerate(zip(before, line, strict=True)):
-        columns = width(new.text)
-        if old != new:
-            if width(old.text) != columns:  # what follows has moved
-                return _one_change(before, line)
-            if found and column - run_end <= BRIDGED_MAX:
-                found[-1] = (*found[-1][:2], number + 1)
-            else:
-                found.append((column, number, number + 1))
-            run_end = column + columns
-        column += columns
+def _changes(before: Row, row: Row) -> list[tuple[int, Line]]:
+    """What is to be drawn: of each piece that differs, from its first change to its last."""
+    if len(before) != len(row):
+        return [(0, flat(row))]
+    found = []
+    for (old_column, old), (column, new) in zip(before, row, strict=True):
+        if column != old_column:  # other panels stand there now
+            return [(0, flat(row))]
+        if new is not old and new != old:
+            first, last = _difference(old, new)
+            found.append((column + line_width(new[:first]), new[first:last]))
     return found
 
 
-def _one_change(before: Line, line: Line) -> list[tuple[int, int, int]]:
-    """From the first piece that differs to the last one."""
-    first, last = _difference(before, line)
-    return [(line_width(line[:first]), first, last)]
-
-
 def _difference(before: Line, line: Line) -> tuple[int, int]:
-    """First and end of the pieces that differ; both lines are equally wide."""
+    """First and end of the spans that differ; both lines are equally wide."""
     first, last = 0, len(line)
     most = min(len(before), len(line))
     while first < most and before[first] == line[first]:

@@ -15,10 +15,12 @@ from tools.monitor.style import (
     PLAIN,
     THEMES,
     Line,
+    Row,
     Span,
     Style,
     Theme,
     fill,
+    flat,
     line_width,
     restyle,
 )
@@ -51,11 +53,11 @@ class Region(NamedTuple):
 def render(state: State, width: int, height: int, theme: Theme | None = None) -> list[str]:
     """The screen: ``height`` strings, each ``width`` columns wide on the terminal."""
     theme = theme or THEMES.get(state.theme, PLAIN)
-    return [theme.paint(line) for line in compose(state, width, height)]
+    return [theme.paint(flat(row)) for row in compose(state, width, height)]
 
 
-def compose(state: State, width: int, height: int) -> list[Line]:
-    """The same, before colours are put on."""
+def compose(state: State, width: int, height: int) -> list[Row]:
+    """The same, before colours are put on; what did not change is the same object as before."""
     header = fill(first_line(state.snapshot, width, may_trade=state.may_trade), width)
     if width < WIDTH_MIN or height < HEIGHT_MIN:
         return _too_small(header, width, height)
@@ -64,19 +66,25 @@ def compose(state: State, width: int, height: int) -> list[Line]:
     else:
         inside = _boxes(state, width, height - 2)
     if state.snapshot.lost is not None and not state.is_help:
-        inside = [restyle(line, Style.DIM) for line in inside]  # what was true when it was lost
+        inside = _whole([restyle(flat(row), Style.DIM) for row in inside])  # it was true then
     if state.confirm is not None and state.confirm.details:
-        inside = _over(inside, _confirm_box(state.confirm.details), width)
-    return [header, *inside, fill(_footer(state, width), width)]
+        box = _confirm_box(state.confirm.details)
+        inside = _whole(_over([flat(row) for row in inside], box, width))
+    return [((0, header),), *inside, ((0, fill(_footer(state, width), width)),)]
 
 
-def _too_small(header: Line, width: int, height: int) -> list[Line]:
+def _whole(lines: Sequence[Line]) -> list[Row]:
+    """Lines as rows of one piece."""
+    return [((0, line),) for line in lines]
+
+
+def _too_small(header: Line, width: int, height: int) -> list[Row]:
     """The first line stays: it answers the question that one comes with."""
     text = f"The panels need {WIDTH_MIN}×{HEIGHT_MIN}; this terminal has {width}×{height}."
     lines = [header, fill([Span("")], width), fill([Span(text)], width)]
     lines += [fill([Span("Make it larger, or q to leave.")], width)]
     lines += [fill([], width)] * height
-    return lines[:height]
+    return _whole(lines[:height])
 
 
 # -- first line ----------------------------------------------------------------------------------
@@ -233,7 +241,7 @@ def _right_heights(height: int) -> list[tuple[Panel | None, int]]:
     return [(Panel.BOOK, book), (Panel.ALERTS, room - latency - book), (None, latency)]
 
 
-def _boxes(state: State, width: int, height: int) -> list[Line]:
+def _boxes(state: State, width: int, height: int) -> list[Row]:
     """Panels in frames that share their borders."""
     found = regions(state, width, height)
     if len(found) == 1:
@@ -254,7 +262,7 @@ def _column(state: State, found: Sequence[Region]) -> list[tuple[Line, bool]]:
     for region in found:
         if region.panel is None:
             title = [Span("Latency", Style.TITLE)]
-            rows = panels.latency_brief(state.snapshot, region.columns, region.lines)
+            rows = panels.latency_brief(state.snapshot.hops, region.columns, region.lines)
         else:
             title = panels.title(state, region.panel)
             rows = panels.body(state, region.panel, region.columns, region.lines)
@@ -266,8 +274,12 @@ def _column(state: State, found: Sequence[Region]) -> list[tuple[Line, bool]]:
 
 def _filled(rows: Sequence[Line], region: Region) -> list[tuple[Line, bool]]:
     missing = region.lines - len(rows)
-    blank: Line = [Span(" " * region.columns)]
-    return [(row, False) for row in rows] + [(blank, False)] * missing
+    return [(row, False) for row in rows] + [(_blank(region.columns), False)] * missing
+
+
+@lru_cache(maxsize=64)
+def _blank(columns: int) -> Line:
+    return [Span(" " * columns)]
 
 
 def _rule(title: Line, columns: int, *, is_focus: bool) -> Line:
@@ -283,29 +295,34 @@ def _frame(
     right: Sequence[tuple[Line, bool]],
     left_columns: int,
     right_columns: int,
-) -> list[Line]:
+) -> list[Row]:
     """Borders around one or two columns of lines."""
-    found: list[Line] = []
+    found: list[Row] = []
+    middle, end = left_columns + 1, left_columns + right_columns + 2
     for number, (line, is_rule) in enumerate(left):
         first = number == 0
         outer = "┌" if first else "├" if is_rule else "│"
         if not right:
-            found.append(_edge(outer, line, "┐" if first else "│"))
+            last = "┐" if first else "│"
+            found.append(((0, _EDGES[outer]), (1, line), (middle, _EDGES[last])))
             continue
         other, is_other_rule = right[number]
-        inner = {(True, True): "┼", (True, False): "┤", (False, True): "├", (False, False): "│"}
-        joint = "┬" if first else inner[is_rule, is_other_rule]
+        joint = "┬" if first else _JOINTS[is_rule, is_other_rule]
         last = "┐" if first else "┤" if is_other_rule else "│"
-        found.append([*_edge(outer, line, joint), *other, Span(last, Style.FRAME)])
+        found.append((
+            (0, _EDGES[outer]), (1, line), (middle, _EDGES[joint]), (middle + 1, other),
+            (end, _EDGES[last]),
+        ))  # fmt: skip
     if right:
         bottom = "└" + "─" * left_columns + "┴" + "─" * right_columns + "┘"
     else:
         bottom = "└" + "─" * left_columns + "┘"
-    return [*found, [Span(bottom, Style.FRAME)]]
+    return [*found, ((0, [Span(bottom, Style.FRAME)]),)]
 
 
-def _edge(before: str, line: Line, after: str) -> Line:
-    return [Span(before, Style.FRAME), *line, Span(after, Style.FRAME)]
+_EDGES: Final = {glyph: [Span(glyph, Style.FRAME)] for glyph in "┌┬┐├┼┤│"}
+_JOINTS: Final = {(True, True): "┼", (True, False): "┤", (False, True): "├", (False, False): "│"}
+"""By whether the lines on the left and on the right of it are titles."""
 
 
 # -- the question --------------------------------------------------------------------------------
@@ -380,7 +397,7 @@ def help_lines(*, may_trade: bool) -> list[Line]:
     return found
 
 
-def _help_box(state: State, width: int, height: int) -> list[Line]:
+def _help_box(state: State, width: int, height: int) -> list[Row]:
     lines = help_lines(may_trade=state.may_trade)
     room, columns = height - 2, width - 2
     state.help_top = max(0, min(state.help_top, len(lines) - room))

@@ -1,7 +1,7 @@
 """Reads a running system into snapshots; outlives the system and finds it again.
 
 ``hft down`` unlinks the segments: what is mapped stays readable, so a look never fails in the
-middle. Every look begins with the question whether the names still lead to the mapped memory.
+middle. Twice a second it is asked whether the names still lead to the mapped memory.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tools.monitor.reading import Reading
 from tools.system.places import supervisor_pid
 
 RETRY_NS: Final = NS_PER_S // 2
+"""So often it is asked whether the system is still there, or there again."""
 SILENT_NS: Final = 3 * NS_PER_S
 """When no role has beaten for so long and nobody supervises them, the system is dead."""
 
@@ -52,11 +53,12 @@ class Source:
     def poll(self, symbol: str = "") -> Snapshot:
         """Look once; ``symbol`` says whose book is wanted, empty: the first."""
         now_ns, wall_ns = time.monotonic_ns(), time.time_ns()
-        if self._reading is not None and not self._reading.attached.is_current:
-            self._lose(wall_ns, "taken down")
-        if self._reading is None and now_ns >= self._retry_ns:
+        if now_ns >= self._retry_ns:
             self._retry_ns = now_ns + RETRY_NS
-            self._find_again()
+            if self._reading is None:
+                self._find_again()
+            elif not self._reading.attached.is_current:
+                self._lose(wall_ns, "taken down")
         if self._reading is None:
             assert self._last is not None
             assert self._lost is not None

@@ -47,6 +47,8 @@ class Span(NamedTuple):
 
 
 Line = list[Span]
+Row = tuple[tuple[int, Line], ...]
+"""A line of the screen in pieces, each with the column it starts at; together they fill it."""
 
 
 class Theme:
@@ -66,10 +68,11 @@ class Theme:
         codes, shows_blanks = self._codes, self._shows_blanks
         current = int(Style.PLAIN)
         for text, style in line:
+            code = codes[style]
             # Blanks look the same in most styles: no need to change it for them.
-            is_seen = shows_blanks[style] or shows_blanks[current] or not text.isspace()
-            if is_seen and codes[style] != codes[current]:
-                code = codes[style]
+            if code != codes[current] and (
+                not text.isspace() or shows_blanks[style] or shows_blanks[current]
+            ):
                 parts.append(f"\x1b[0;{code}m" if code else "\x1b[0m")
                 current = style
             parts.append(text)
@@ -215,6 +218,11 @@ def fill(line: Line, columns: int) -> Line:
     if used < columns:
         kept.append(Span(" " * (columns - used)))
     return kept
+
+
+def flat(row: Row) -> Line:
+    """The pieces as one line."""
+    return [span for _, line in row for span in line]
 
 
 def restyle(line: Line, style: Style) -> Line:

@@ -13,7 +13,7 @@ Row = TypeVar("Row")
 GAP: Final = 1
 REST_MIN: Final = 12
 """Columns that are worth giving to text which is cut."""
-_BETWEEN: Final = Span(" " * GAP)
+_BETWEEN: Final = " " * GAP
 
 
 class Column(NamedTuple, Generic[Row]):
@@ -43,19 +43,29 @@ class View:
     filter: str = ""
     """Rows with this text; a ``!`` in front: rows without it."""
     drawn: _Drawn | None = field(default=None, init=False, repr=False, compare=False)
-    """What it looked like last: a table that did not change is not made again."""
-    kept: dict[int, _Kept] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Rows shown last by identity: what a fill looks like does not change when another comes."""
+    """What it looked like last: nothing that did not change is made again."""
 
 
 @dataclass(slots=True)
 class _Kept:
-    """A row, and what was made of it."""
+    """A row, and what was made of it: what a fill looks like stays when another one comes."""
 
     row: Any
-    cells: dict[int, Span] = field(default_factory=dict)
-    widths: tuple[object, ...] = ()
+    cells: tuple[Span, ...]
+    """Of the columns that may fit, in the order of their ranks."""
+    widths: tuple[int, ...]
+    """Columns of the screen that these want."""
+    layout: tuple[_Place, ...] = ()
+    """What ``line`` was made for."""
     line: Line = field(default_factory=list)
+
+
+class _Place(NamedTuple):
+    """Where a column of the table stands: its number, its place among those that may fit, width."""
+
+    number: int
+    place: int
+    width: int
 
 
 class _Drawn(NamedTuple):
@@ -64,6 +74,12 @@ class _Drawn(NamedTuple):
     columns: Sequence[Column[Any]]
     rows: Sequence[Any]
     choice: tuple[object, ...]
+    room: int
+    candidates: tuple[_Candidate, ...]
+    kept: dict[int, _Kept]
+    """Rows that are shown, by identity."""
+    layout: tuple[_Place, ...]
+    heading: Line
     lines: list[Line]
 
 
@@ -93,60 +109,73 @@ def scroll(view: View, count: int, height: int) -> None:
         view.top = view.cursor - height + 1
 
 
-class _Shown(NamedTuple):
-    """A column that fits: its width and its cells, one for each row shown."""
+class _Candidate(NamedTuple):
+    """A column that may fit."""
 
     number: int
     width: int
-    cells: list[Span]
+    """Columns of the screen that it takes when its cells take less: with its title and an arrow."""
 
 
-def _keep(view: View, columns: Sequence[Column[Row]], rows: Sequence[Row]) -> list[_Kept]:
-    """What is known of the rows; others are forgotten."""
-    is_same = view.drawn is not None and view.drawn.columns is columns
-    before = view.kept if is_same else {}
-    kept = []
-    for row in rows:
-        known = before.get(id(row))
-        kept.append(known if known is not None and known.row is row else _Kept(row))
-    view.kept = {id(one.row): one for one in kept}
-    return kept
-
-
-def _cells(column: Column[Any], number: int, rows: Sequence[_Kept]) -> list[Span]:
-    found = []
-    for one in rows:
-        cell = one.cells.get(number)
-        if cell is None:
-            cell = one.cells[number] = column.cell(one.row)
-        found.append(cell)
-    return found
-
-
-def _fitting(columns: Sequence[Column[Any]], rows: Sequence[_Kept], room: int) -> list[_Shown]:
-    """The columns that fit, in their order; a cell is made only for these."""
-    chosen: list[_Shown] = []
+def _candidates(columns: Sequence[Column[Any]], room: int) -> tuple[_Candidate, ...]:
+    """The columns that fit as long as no cell is wide, by rank: cells are made only for these."""
+    found: list[_Candidate] = []
     left = room + GAP
     for number in sorted(range(len(columns)), key=lambda number: columns[number].rank):
         column = columns[number]
-        cells = _cells(column, number, rows)
         wide = column.width
-        if not column.takes_rest:
-            title = width(column.title) + 1 if column.title else 0
-            wide = max(wide, title, max((width(cell.text) for cell in cells), default=0))
-        elif left - GAP >= REST_MIN:
+        if column.title and not column.takes_rest:
+            wide = max(wide, width(column.title) + 1)
+        least = min(wide, room, REST_MIN if column.takes_rest else room)
+        if least + GAP > left and found:
+            break
+        found.append(_Candidate(number, wide))
+        left -= least + GAP
+    return tuple(found)
+
+
+def _keep(
+    columns: Sequence[Column[Row]],
+    candidates: Sequence[_Candidate],
+    row: Row,
+    before: dict[int, _Kept],
+) -> _Kept:
+    """What is known of the row."""
+    known = before.get(id(row))
+    if known is not None and known.row is row:
+        return known
+    cells, widths = [], []
+    for number, _ in candidates:
+        column = columns[number]
+        cell = column.cell(row)
+        cells.append(cell)
+        widths.append(0 if column.takes_rest else width(cell.text))
+    return _Kept(row, tuple(cells), tuple(widths))
+
+
+def _fitting(
+    columns: Sequence[Column[Any]],
+    candidates: Sequence[_Candidate],
+    rows: Sequence[_Kept],
+    room: int,
+) -> tuple[_Place, ...]:
+    """The columns that fit, in their order."""
+    least = tuple([one.width for one in candidates])
+    widest = map(max, zip(least, *[one.widths for one in rows], strict=True)) if rows else least
+    chosen: list[_Place] = []
+    left = room + GAP
+    for place, ((number, _), wide) in enumerate(zip(candidates, widest, strict=True)):
+        if columns[number].takes_rest and left - GAP >= REST_MIN:
             wide = min(wide, left - GAP)
         wide = min(wide, room)
         if wide + GAP > left and chosen:
             break
-        chosen.append(_Shown(number, wide, cells))
+        chosen.append(_Place(number, place, wide))
         left -= wide + GAP
-    return [
-        shown._replace(width=shown.width + left)
-        if columns[shown.number].takes_rest and left > 0
-        else shown
-        for shown in sorted(chosen)
-    ]
+    return tuple(
+        one._replace(width=one.width + left) if left > 0 and columns[one.number].takes_rest else one
+        for one in sorted(chosen)
+    )
 
 
 def table(
@@ -163,41 +192,46 @@ def table(
     if height <= 0:
         return []
     drawn, choice = view.drawn, _choice(view, size, has_focus, nothing)
-    is_same = drawn is not None and drawn.columns is columns and drawn.choice == choice
-    if drawn is not None and is_same and drawn.rows == rows:
+    if drawn is not None and (drawn.columns is not columns or drawn.room != room):
+        drawn = None
+    if drawn is not None and drawn.choice == choice and drawn.rows == rows:
         return drawn.lines
     found = select(columns, rows, view)
     scroll(view, len(found), height - 1)
     shown = found[view.top : view.top + height - 1]
-    kept = _keep(view, columns, shown)
-    layout = _fitting(columns, kept, room)
-    widths = (room, *((one.number, one.width) for one in layout))
-    used = sum(one.width + GAP for one in layout) - GAP
-    rest = Span(" " * (room - used))
-    lines: list[Line] = [[*_heading(columns, layout, view), rest]]
-    for number, known in enumerate(kept):
-        if known.widths != widths:
-            known.widths, known.line = widths, _row_line(columns, layout, number, rest)
-        line = known.line
-        is_cursor = has_focus and view.top + number == view.cursor
-        lines.append(restyle(line, Style.CURSOR) if is_cursor else line)
+    candidates = drawn.candidates if drawn is not None else _candidates(columns, room)
+    before = drawn.kept if drawn is not None else {}
+    kept = [_keep(columns, candidates, row, before) for row in shown]
+    layout = _fitting(columns, candidates, kept, room)
+    rest = Span(" " * (room + GAP - sum([one.width + GAP for one in layout])))
+    choice = _choice(view, size, has_focus, nothing)  # scrolling may have moved the cursor
+    if drawn is not None and drawn.layout == layout and drawn.choice == choice:
+        heading = drawn.heading
+    else:
+        heading = [*_heading(columns, layout, view), rest]
+    lines = [heading]
+    for number, known in enumerate(kept, start=view.top):
+        if known.layout != layout:
+            known.layout, known.line = layout, _row_line(columns, layout, known.cells, rest)
+        is_cursor = has_focus and number == view.cursor
+        lines.append(restyle(known.line, Style.CURSOR) if is_cursor else known.line)
     if not shown and height > 1:
         text = f"nothing matches {view.filter}" if rows and view.filter else nothing
         lines.append(fill([Span(text, Style.DIM)], room))
-    choice = _choice(view, size, has_focus, nothing)  # scrolling may have moved the cursor
-    view.drawn = _Drawn(columns, rows, choice, lines)
+    by_id = {id(known.row): known for known in kept}
+    view.drawn = _Drawn(columns, rows, choice, room, candidates, by_id, layout, heading, lines)
     return lines
 
 
 def _row_line(
-    columns: Sequence[Column[Any]], layout: Sequence[_Shown], number: int, rest: Span
+    columns: Sequence[Column[Any]], layout: Sequence[_Place], cells: Sequence[Span], rest: Span
 ) -> Line:
     line: Line = []
-    for one in layout:
-        text, style = one.cells[number]
-        line.append(Span(fit(text, one.width, columns[one.number].align), style))
-        line.append(_BETWEEN)
-    line[-1] = rest
+    for number, place, wide in layout:
+        text, style = cells[place]
+        between = _BETWEEN if line else ""
+        line.append(Span(between + fit(text, wide, columns[number].align), style))
+    line.append(rest)
     return line
 
 
@@ -205,11 +239,11 @@ def _choice(view: View, *shape: object) -> tuple[object, ...]:
     return view.cursor, view.top, view.sort, view.is_reversed, view.filter, *shape
 
 
-def _heading(columns: Sequence[Column[Row]], layout: Sequence[_Shown], view: View) -> Line:
+def _heading(columns: Sequence[Column[Row]], layout: Sequence[_Place], view: View) -> Line:
     line: Line = []
     for one in layout:
         column = columns[one.number]
         arrow = ("▼" if view.is_reversed else "▲") if one.number == view.sort else ""
-        line.append(Span(fit(column.title + arrow, one.width, column.align), Style.DIM))
-        line.append(_BETWEEN)
-    return line[:-1]
+        title = fit(column.title + arrow, one.width, column.align)
+        line.append(Span((_BETWEEN if line else "") + title, Style.DIM))
+    return line

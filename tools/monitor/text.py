@@ -85,16 +85,16 @@ def duration(ns: int) -> str:
         return f"{ns / NS_PER_US:.1f} µs" if ns < 9_950 else f"{ns / NS_PER_US:.0f} µs"
     if ns < NS_PER_S:
         return f"{ns / NS_PER_MS:.1f} ms" if ns < 9_950_000 else f"{ns / NS_PER_MS:.0f} ms"
-    return age(ns)
+    return f"{ns / NS_PER_S:.1f} s" if ns < 99_950_000_000 else age(ns)
 
 
 def age(ns: int) -> str:
-    """How long ago, for a person: tenths of a second at most, so that a screen stays calm."""
+    """How long ago, for a person: whole seconds at most, so that a screen stays calm."""
     if ns < 0:
         return NOTHING
-    seconds = ns / NS_PER_S
-    if seconds < 99.95:
-        return f"{seconds:.1f} s"
+    seconds = ns // NS_PER_S
+    if seconds < 100:
+        return f"{seconds} s"
     return f"{seconds / 60:.0f} min" if seconds < 5_940 else f"{seconds / 3_600:.1f} h"
 
 

@@ -147,12 +147,13 @@ def test_provisioning_is_of_the_version_that_grafana_reads(kind: str) -> None:
     assert len(settings) == 2
 
 
-def run(tool: str, *arguments: str) -> None:
+def run(tool: str, *arguments: str) -> str:
     found = shutil.which(tool)
     if found is None:
         pytest.skip(f"needs {tool}")
     done = subprocess.run([found, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_promtool_takes_the_settings_and_the_rules() -> None:
@@ -176,3 +177,13 @@ def test_promtool_takes_the_expressions_of_the_dashboard(tmp_path: Path) -> None
 
 def test_amtool_takes_the_routes() -> None:
     run("amtool", "check-config", str(OPS / "alertmanager" / "alertmanager.yml"))
+
+
+@pytest.mark.parametrize("severity", ["critical", "warning"])
+def test_amtool_routes_every_severity_to_its_receiver(severity: str) -> None:
+    path = OPS / "alertmanager" / "alertmanager.yml"
+    routed = run(
+        "amtool", "config", "routes", "test", f"--config.file={path}", f"severity={severity}",
+        "alertname=HftAny", "instance=a",
+    )  # fmt: skip
+    assert routed.split() == [severity]

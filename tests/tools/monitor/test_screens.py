@@ -25,9 +25,11 @@ from tools.monitor.style import (
     MONO,
     PLAIN,
     SIXTEEN,
+    Line,
     Span,
     Style,
     Theme,
+    flat,
     line_width,
     to_ascii,
 )
@@ -64,6 +66,10 @@ def draw(state: State, width: int, height: int) -> str:
     assert len(rows) == height
     assert {width_of(row) for row in rows} == {width}
     return "\n".join(row.rstrip() for row in rows) + "\n"
+
+
+def lines(state: State, width: int, height: int) -> list[Line]:
+    return [flat(row) for row in compose(state, width, height)]
 
 
 def check(picture: str, name: str) -> None:
@@ -112,7 +118,7 @@ def test_the_ticket_before_an_order_by_hand() -> None:
     for key in [*":buy BTCUSDT 0.004 63930", "Enter"]:
         press(state, key)
     check(draw(state, 80, 24), "ticket")
-    assert {line_width(line) for line in compose(state, 80, 24)} == {80}
+    assert {line_width(line) for line in lines(state, 80, 24)} == {80}
     for key in ["n", "2", "j", "x"]:
         press(state, key)
         draw(state, 100, 30)
@@ -136,9 +142,12 @@ def test_a_small_terminal_still_shows_the_first_line() -> None:
 @pytest.mark.parametrize("height", [1, 5, 23, 24, 31, 50, 90])
 def test_any_size_is_filled_exactly(width: int, height: int) -> None:
     for world in worlds.WORLDS.values():
-        lines = compose(State(world()), width, height)
-        assert len(lines) == height
-        assert {line_width(line) for line in lines} == {width}
+        rows = compose(State(world()), width, height)
+        assert len(rows) == height
+        assert {line_width(flat(row)) for row in rows} == {width}
+        for row in rows:  # every piece starts where the one before it ends
+            ends = [column + line_width(line) for column, line in row]
+            assert [column for column, _ in row] == [0, *ends[:-1]]
 
 
 def test_every_panel_is_under_the_mouse() -> None:
@@ -151,9 +160,9 @@ def test_every_panel_is_under_the_mouse() -> None:
 
 
 def test_a_lost_system_is_said_first_and_the_rest_is_dim() -> None:
-    lines = compose(State(worlds.lost()), 80, 24)
-    assert "LOST 19:11:40 taken down" in "".join(span.text for span in lines[0])
-    assert {span.style for line in lines[1:-1] for span in line} == {Style.DIM}
+    found = lines(State(worlds.lost()), 80, 24)
+    assert "LOST 19:11:40 taken down" in "".join(span.text for span in found[0])
+    assert {span.style for line in found[1:-1] for span in line} == {Style.DIM}
 
 
 def test_meaning_never_hangs_on_colour_alone() -> None:

@@ -91,16 +91,19 @@ def test_it_outlives_the_system_and_finds_the_next_one(
     stage: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Source(stage.run_dir)
+    now_ns = [time.monotonic_ns()]
+    monkeypatch.setattr("tools.monitor.source.time.monotonic_ns", lambda: now_ns[0])
     before = source.poll()
     stage.down()
+    assert source.poll().lost is None  # mapped memory stays; it is not asked each time
+    now_ns[0] += RETRY_NS
     lost = source.poll()
     assert lost.lost is not None
     assert lost.lost.why == "taken down"
     assert lost.positions == before.positions  # what was true last
     assert source.poll().lost == lost.lost
     stage.up()
-    soon_ns = time.monotonic_ns() + RETRY_NS
-    monkeypatch.setattr("tools.monitor.source.time.monotonic_ns", lambda: soon_ns)
+    now_ns[0] += RETRY_NS
     found = source.poll()
     assert found.lost is None
     assert (found.life, found.fills) == (2, ())

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tools.monitor.deal import Deal
 from tools.monitor.keys import BY_KEY, KEYS
-from tools.monitor.screens import compose
+from tools.monitor.screens import compose, render
 from tools.monitor.state import Effect, Panel, Screen, State, completions, press
+from tools.monitor.style import PLAIN
 
 _spec = importlib.util.spec_from_file_location(
     "monitor_worlds_of_state", Path(__file__).resolve().parent / "worlds.py"
@@ -38,7 +39,7 @@ def type_in(one: State, text: str) -> Effect | None:
 
 
 def show(one: State) -> str:
-    return "\n".join("".join(span.text for span in line) for line in compose(one, 100, 30))
+    return "\n".join(render(one, 100, 30, PLAIN))
 
 
 def test_numbers_and_tab_go_where_they_say() -> None:

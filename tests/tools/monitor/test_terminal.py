@@ -253,7 +253,7 @@ def test_an_order_by_hand_shows_its_ticket_and_enter_is_no(
     terminal.until("may trade")
     assert " TRADE " in terminal.text
     terminal.send(b":buy BTCUSDT 0.004 63990\r")
-    text = terminal.until("Sure?")
+    text = terminal.until("any other key")
     assert "BUY 0.004 BTCUSDT at 63,990" in text
     assert "notional 255.96" in text
     assert "below the mid" in text
