@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from hft.cli_bench import metrics as bench_metrics
+from hft.cli_bench import stages as bench_stages
 from hft.cli_options import Command
 from hft.cli_options import as_json as _as_json
 from hft.cli_options import of_system as _of_system
@@ -357,16 +359,8 @@ def bench_monitor(**options: Any) -> int:
     return run(**options)
 
 
-@bench.command(name="metrics")
-@click.option("--seconds", type=click.FloatRange(3, 3_600), default=90.0, show_default=True)
-@click.option("--per-s", type=click.FloatRange(0.1, 100), default=10.0, show_default=True,
-              help="Scrapes a second.")  # fmt: skip
-@_as_json
-def bench_metrics(**options: Any) -> int:
-    """What a scrape of the metrics costs whoever trades: latency with and without it, in turn."""
-    from tools.bench.metrics import run
-
-    return run(**options)
+bench.add_command(bench_metrics)
+bench.add_command(bench_stages)
 
 
 @cli.command()
