@@ -37,6 +37,7 @@ from hft.strategy.base import QuoteRules, StrategyParameters
 from hft.strategy.targets import QuoteTargets
 from hft.units import E8, NS_PER_S
 from hft.venues.binance_usdm.codec import TOP
+from hft.venues.binance_usdm.frames import FrameListener
 from hft.venues.binance_usdm.market_session import SessionState, _MarketConnection
 from tools.bench.risk import Size, make_plan
 from tools.system.segments import create_all, remove_all
@@ -220,7 +221,8 @@ class Tick:
 
     def hop(self) -> None:
         """One record from the writer to a reader."""
-        self.feed._market.offer()
+        self.feed.intake.put()
+        self.feed.intake.publish()
         self._hop_reader.next()
 
     # -- strategy -------------------------------------------------------------------------------
@@ -303,10 +305,8 @@ def _idle_roles(stack: ExitStack) -> list[Callable[[int], int]]:
     return [role.do_work for role in roles]
 
 
-async def _connect(feed: Feed) -> _MarketConnection:
-    return _MarketConnection(
-        (), feed._on_frame, feed._on_batch_end, time.monotonic_ns, is_candidate=False
-    )
+async def _connect(feed: Feed) -> FrameListener:
+    return _MarketConnection((), feed.intake, None, is_candidate=False).listener
 
 
 def _plan(name: str, run_dir: Path) -> Plan:
