@@ -1,12 +1,9 @@
 from typing import final
 
-from typing_extensions import disjoint_base
-
 from hft.core.book import Book
 from hft.records import FeedState
 
 @final
-@disjoint_base
 class FeedInstrument:
     state: FeedState
     unsynced_state: FeedState

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, final
 
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer
 
 from hft.roles.feed_instrument import FeedInstrument
 from hft.venues.binance_usdm.codec import MarketDecoder
@@ -17,7 +17,6 @@ class _Feed(Protocol):
     def on_out_of_step(self, instrument: FeedInstrument, is_gap: bool, now_ns: int, /) -> None: ...
 
 @final
-@disjoint_base
 class FeedIntake(FrameSink):
     venue_ahead_ns: int
     def __init__(

@@ -28,8 +28,8 @@ from hft.records import (
     OrderState,
     Side,
 )
-from hft.roles.containment import IntentBudget
 from hft.roles.context import Context
+from hft.roles.desk import IntentBudget
 from hft.roles.feed import Feed
 from hft.roles.risk import Risk
 from hft.roles.strategy import StrategyEngine

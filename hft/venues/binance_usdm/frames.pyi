@@ -17,7 +17,6 @@ class FrameSink:
     def on_batch_end(self) -> None: ...
 
 @final
-@disjoint_base
 class CallbackSink(FrameSink):
     def __init__(
         self,
@@ -26,7 +25,6 @@ class CallbackSink(FrameSink):
     ) -> None: ...
 
 @final
-@disjoint_base
 class FrameListener(WSListener):
     is_gated: bool
     is_delivering: bool
