@@ -27,6 +27,19 @@ def bench_ipc(peers: str | None, **options: Any) -> int:
     return run(peers=split_list(peers) or None, **options)
 
 
+@bench.command()
+@click.option("--items", type=click.IntRange(20, 1_000_000), default=20_000, show_default=True,
+              help="Samples of each stage.")  # fmt: skip
+@click.option("--data", default="", metavar="FOLDER", help="Recordings for codec and book.")
+@as_json
+@click.option("--check", is_flag=True, help="Exit code 1 when a budget is exceeded.")
+def stages(**options: Any) -> int:
+    """Each stage of the hot path alone, warm and cold: frame, ring, plug-in, turn of the loop."""
+    from tools.bench.stages import run
+
+    return run(**options)
+
+
 @bench.command(name="strategy")
 @as_json
 @click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")

@@ -24,17 +24,6 @@ cdef extern from * nogil:
 cdef class PageStores:
     """Counters, gauges, histograms, heartbeat and pending batches: base of ``RolePage``."""
 
-    cdef uint64_t* beat_word
-    cdef uint64_t* state_word
-    cdef uint64_t* pending_words
-    cdef uint64_t* gauges
-    cdef uint64_t* counters
-    cdef uint64_t* maxima
-    cdef uint64_t* buckets
-    cdef bint writable
-    cdef readonly object segment
-    cdef object hold
-
     def __init__(self, segment):
         cdef uintptr_t page = segment.address + <size_t> layout.ITEMS_OFFSET
         self.beat_word = <uint64_t*> (page + <size_t> layout.PAGE_BEAT_OFFSET)
@@ -77,6 +66,9 @@ cdef class PageStores:
         """
         if not self.writable:
             self.segment.require_writable()
+        self.store_beat(now_ns)
+
+    cdef void store_beat(self, int64_t now_ns) noexcept nogil:
         store_release(self.beat_word, <uint64_t> now_ns)
 
     def begin(self, uint64_t slot, uint64_t input_seq, uint64_t output_seq) -> None:
@@ -127,6 +119,9 @@ cdef class PageStores:
         """Add to a counter."""
         if not self.writable or index >= COUNTERS:
             self.check(index, COUNTERS, "counters")
+        self.add(index, n)
+
+    cdef void add(self, uint64_t index, uint64_t n) noexcept nogil:
         store_relaxed(self.counters + index, load_relaxed(self.counters + index) + n)
 
     def counter(self, uint64_t index) -> int:
@@ -139,6 +134,9 @@ cdef class PageStores:
         """Set a gauge."""
         if not self.writable or index >= GAUGES:
             self.check(index, GAUGES, "gauges")
+        self.store_gauge(index, value)
+
+    cdef void store_gauge(self, uint64_t index, int64_t value) noexcept nogil:
         store_relaxed(self.gauges + index, <uint64_t> value)
 
     def gauge(self, uint64_t index) -> int:
@@ -151,13 +149,17 @@ cdef class PageStores:
         """Count one duration. Below 0 counts as 0, above 2^36 - 1 ns (68 s) in the last bucket."""
         if not self.writable or histogram >= HISTOGRAMS:
             self.check(histogram, HISTOGRAMS, "histograms")
+        self.add_ns(histogram, value)
+
+    cdef void add_ns(self, uint64_t histogram, int64_t value) noexcept nogil:
+        cdef uint64_t* bucket
         if value < 0:
             value = 0
         if <uint64_t> value > load_relaxed(self.maxima + histogram):
             store_relaxed(self.maxima + histogram, <uint64_t> value)
         if value > VALUE_MAX:
             value = VALUE_MAX
-        cdef uint64_t* bucket = self.buckets + histogram * BUCKETS + bucket_index(<uint64_t> value)
+        bucket = self.buckets + histogram * BUCKETS + bucket_index(<uint64_t> value)
         store_relaxed(bucket, load_relaxed(bucket) + 1)
 
     def histogram_max(self, uint64_t histogram) -> int:

@@ -2,8 +2,24 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from hft.core.depth cimport DepthUpdate, Frame, FrameBuffer
-from hft.core.generated.records cimport hft_header
+from hft.core.generated.records cimport hft_book, hft_header, hft_top_of_book
 from hft.core.ladder cimport Ladder
+
+
+cdef enum:
+    # BookEvent
+    APPLIED = 1
+    BUFFERED = 2
+    NEED_SNAPSHOT = 3
+    GAP = 4
+    DISCARDED = 5
+    STALE_SNAPSHOT = 6
+    WAITING = 7
+
+    # TopCheck
+    NOT_COMPARABLE = 0
+    MATCH = 1
+    MISMATCH = 2
 
 
 cdef struct Top:
@@ -60,6 +76,10 @@ cdef class Book:
     cdef readonly uint64_t gaps
     cdef readonly uint64_t resyncs
 
+    cdef int take_depth(self, DepthUpdate update) except -1
+    cdef int check_ticker(self, const hft_top_of_book *top) noexcept nogil
+    cdef bint crosses(self) noexcept nogil
+    cdef void write_book(self, hft_book *book) noexcept nogil
     cdef int apply(self, const Frame *frame, const int64_t *prices, const int64_t *qtys) except -1
     cdef void note_gap(self, uint64_t received_seq) noexcept nogil
     cdef int keep(self, DepthUpdate update) except -1

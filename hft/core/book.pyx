@@ -49,18 +49,6 @@ class TopCheck(IntEnum):
 
 
 cdef enum:
-    APPLIED = 1
-    BUFFERED = 2
-    NEED_SNAPSHOT = 3
-    GAP = 4
-    DISCARDED = 5
-    STALE_SNAPSHOT = 6
-    WAITING = 7
-
-    NOT_COMPARABLE = 0
-    MATCH = 1
-    MISMATCH = 2
-
     TICKERS = 1024  # a power of two; more than a busy instrument has between two depth events
     PENDING = 256  # a power of two: what a quiet ticker lets pile up
 
@@ -212,6 +200,9 @@ cdef class Book:
 
         ``APPLIED`` may be the answer that brings the book in step, when a snapshot was waiting.
         """
+        return self.take_depth(update)
+
+    cdef int take_depth(self, DepthUpdate update) except -1:
         cdef int event
         if update.instrument_id != self.instrument_id:
             raise ValueError(f"event of instrument {update.instrument_id} in the book "
@@ -278,20 +269,25 @@ cdef class Book:
         that is crossed itself is a mismatch whatever the book says.
         """
         cdef Py_buffer view
-        cdef Top ticker
         cdef const hft_top_of_book *top = <const hft_top_of_book *> open_record(
             record, sizeof(hft_top_of_book), PyBUF_SIMPLE, &view)
         cdef bint is_ours = (
             top.kind == KIND_TOP_OF_BOOK and top.instrument_id == self.instrument_id)
+        cdef int outcome = self.check_ticker(top) if is_ours else NOT_COMPARABLE
+        PyBuffer_Release(&view)
+        if not is_ours:
+            raise ValueError(f"not a top of book of instrument {self.instrument_id}")
+        return outcome
+
+    cdef int check_ticker(self, const hft_top_of_book *top) noexcept nogil:
+        """``check_top`` for a caller that holds a record of this instrument."""
+        cdef Top ticker
         cdef int outcome
         ticker.first_seq = ticker.last_seq = top.venue_seq
         ticker.bid_e8 = top.bid_e8
         ticker.ask_e8 = top.ask_e8
         ticker.bid_qty_e8 = top.bid_qty_e8
         ticker.ask_qty_e8 = top.ask_qty_e8
-        PyBuffer_Release(&view)
-        if not is_ours:
-            raise ValueError(f"not a top of book of instrument {self.instrument_id}")
         if not ticker.last_seq:
             return NOT_COMPARABLE
         outcome = max(self.checker.on_ticker(&ticker), self.unreported_check)
@@ -328,6 +324,9 @@ cdef class Book:
     @property
     def is_crossed(self):
         """Is the best bid at or above the best ask? Then the book is wrong."""
+        return self.crosses()
+
+    cdef bint crosses(self) noexcept nogil:
         return (self.bids.count > 0 and self.asks.count > 0
                 and self.bids.keys[self.bids.count - 1] >= -self.asks.keys[self.asks.count - 1])
 
@@ -398,6 +397,11 @@ cdef class Book:
         cdef Py_buffer view
         cdef hft_book *book = <hft_book *> open_record(
             record, sizeof(hft_book), PyBUF_WRITABLE, &view)
+        self.write_book(book)
+        PyBuffer_Release(&view)
+
+    cdef void write_book(self, hft_book *book) noexcept nogil:
+        """``fill_book`` for a caller that holds the record."""
         memset(book, 0, sizeof(hft_book))
         self.fill_header(<hft_header *> book, KIND_BOOK)
         book.recv_ns = self.recv_ns
@@ -406,7 +410,6 @@ cdef class Book:
         book.feed_state = self.feed_state()
         book.bid_count = ladder_copy(&self.bids, 1, book.bid_e8, book.bid_qty_e8)
         book.ask_count = ladder_copy(&self.asks, -1, book.ask_e8, book.ask_qty_e8)
-        PyBuffer_Release(&view)
 
     # -- inside -------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 
+from hft.core.generated.records cimport hft_depth
+
 
 cdef inline bint grow(void **array, size_t byte_count) noexcept nogil:
     """Make an array so many bytes long. False: out of memory, and the array is as it was."""
@@ -37,6 +39,8 @@ cdef class DepthUpdate:
 
     cdef void forget(self) noexcept nogil
     cdef bint reserve(self, Py_ssize_t level_count) noexcept nogil
+    cdef Py_ssize_t record_count(self) noexcept nogil
+    cdef void write_depth(self, hft_depth *depth, Py_ssize_t index) noexcept nogil
 
 
 cdef class FrameBuffer:

@@ -141,6 +141,9 @@ cdef class DepthUpdate:
     @property
     def depth_records(self):
         """Number of ``DEPTH`` records that hold the levels; 0 for an event without levels."""
+        return self.record_count()
+
+    cdef Py_ssize_t record_count(self) noexcept nogil:
         return (self.frame.bid_count + self.frame.ask_count + DEPTH_LEVELS - 1) // DEPTH_LEVELS
 
     def fill_depth(self, record, Py_ssize_t index):
@@ -150,12 +153,17 @@ cdef class DepthUpdate:
         """
         cdef Py_buffer view
         cdef hft_depth *depth
+        if not 0 <= index < self.record_count():
+            raise IndexError(f"depth record {index} of {self.depth_records}")
+        depth = <hft_depth *> open_record(record, sizeof(hft_depth), PyBUF_WRITABLE, &view)
+        self.write_depth(depth, index)
+        PyBuffer_Release(&view)
+
+    cdef void write_depth(self, hft_depth *depth, Py_ssize_t index) noexcept nogil:
+        """``fill_depth`` for a caller that holds the record; ``index`` exists."""
         cdef Py_ssize_t first = index * DEPTH_LEVELS
         cdef Py_ssize_t total = self.frame.bid_count + self.frame.ask_count
         cdef Py_ssize_t i, place
-        if index < 0 or first >= total:
-            raise IndexError(f"depth record {index} of {self.depth_records}")
-        depth = <hft_depth *> open_record(record, sizeof(hft_depth), PyBUF_WRITABLE, &view)
         memset(depth, 0, sizeof(hft_depth))
         depth.origin_ns = self.frame.recv_ns
         depth.instrument_id = self.instrument_id
@@ -174,7 +182,6 @@ cdef class DepthUpdate:
                 depth.ask_mask |= 1 << i
             depth.price_e8[i] = self.prices[place]
             depth.qty_e8[i] = self.qtys[place]
-        PyBuffer_Release(&view)
 
 
 cdef bint is_repeated(const Frame *frame, uint64_t last_seq, int64_t venue_ns) noexcept nogil:

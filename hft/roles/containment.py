@@ -17,10 +17,10 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from hft.core.generated.views import RecordView
+from hft.roles.strategy_core import CallbackMark
 from hft.strategy.errors import CallbackOverrunError
 from hft.strategy.orders import Orders, View
 from hft.strategy.targets import QuoteTargets
-from hft.units import NS_PER_S
 
 TICK_S: Final = 0.025
 """How often the watch looks: 40 wake-ups a second, none of them in a callback that is quick."""
@@ -37,7 +37,7 @@ _SHARED: Final = (
 """What a plug-in points to and does not own."""
 
 
-class CallbackWatch:
+class CallbackWatch(CallbackMark):
     """Interrupts a callback that does not return: the cost of one is two stores.
 
     A repeating timer looks at ``inside``. Two looks that find the same callback have been a tick
@@ -45,13 +45,9 @@ class CallbackWatch:
     a process can be interrupted, and only where nobody else uses the timer.
     """
 
-    __slots__ = ("_seen", "_ticks", "calls", "inside", "is_armed", "ticks_max")
+    __slots__ = ("_seen", "_ticks", "is_armed", "ticks_max")
 
     def __init__(self) -> None:
-        self.calls = 0
-        """Callbacks begun."""
-        self.inside = 0
-        """Number of the callback that runs; 0: none."""
         self.ticks_max = CALLBACK_TICKS
         self.is_armed = False
         self._seen = self._ticks = 0
@@ -91,27 +87,6 @@ class CallbackWatch:
         if inside and self._ticks > self.ticks_max:
             self._ticks = 0
             raise CallbackOverrunError(int(1_000 * TICK_S * self.ticks_max))
-
-
-class IntentBudget:
-    """A token bucket: so many intents a second, and as many at once."""
-
-    __slots__ = ("_full_ns", "_next_ns", "_token_ns")
-
-    def __init__(self, per_s: int) -> None:
-        self._token_ns = NS_PER_S // per_s
-        self._full_ns = NS_PER_S
-        self._next_ns = 0
-        """The time at which the bucket is full again; more than a second ahead, it is empty."""
-
-    def take(self, now_ns: int) -> bool:
-        """Use one; False: there is none."""
-        begin_ns = self._next_ns if self._next_ns > now_ns else now_ns
-        end_ns = begin_ns + self._token_ns
-        if end_ns - now_ns > self._full_ns:
-            return False
-        self._next_ns = end_ns
-        return True
 
 
 class IncidentBook:

@@ -13,7 +13,7 @@ from typing import Final
 
 from hft import counters
 from hft.config import VenueConfig
-from hft.core.book import BookEvent, TopCheck
+from hft.core.book import BookEvent
 from hft.core.generated.views import Book as BookCell
 from hft.core.generated.views import FeedStatus, TopOfBook
 from hft.counters import RoleState
@@ -21,6 +21,7 @@ from hft.errors import HftError, VenueError
 from hft.records import FeedState, Flag, Kind, Mode
 from hft.roles.context import Context
 from hft.roles.feed_instrument import FeedInstrument
+from hft.roles.feed_intake import FeedIntake
 from hft.roles.instrument_table import InstrumentKeeper, InstrumentTable
 from hft.roles.snapshots import Snapshots, Tasks
 from hft.roles.venue_access import VenueLimits, make_rest
@@ -51,14 +52,12 @@ class Feed:
         self._config = context.config.feed
         self._venue: VenueConfig = context.config.venue
         self._limits = VenueLimits(context)
-        self._market, record = context.ring_writer("market")
-        self._depth, depth_record = context.ring_writer("depth")
+        market, record = context.ring_writer("market")
+        depth, _ = context.ring_writer("depth")
         self._tops, top_cell = context.cell_writer("tops")
         self._marks, self._mark_cell = context.cell_writer("marks")
         self._books, book_cell = context.cell_writer("books")
         self._record = record
-        self._depth_record = depth_record
-        self._top = TopOfBook(record)
         self._top_cell = top_cell
         self._top_view = TopOfBook(top_cell)
         self._book_cell = BookCell(book_cell)
@@ -70,20 +69,26 @@ class Feed:
             i.instrument_id: FeedInstrument(i.instrument_id, i.symbol)
             for i in context.plan.instruments
         }
+        self.intake = FeedIntake(
+            self,
+            self._decoder,
+            record,
+            market,
+            depth,
+            self._tops,
+            self._books,
+            self._page,
+            self._instruments,
+        )
         self._stale_ns = self._config.stale_ms * NS_PER_MS
         self._sessions: list[MarketSession] = []
         self._rest: RestClient | None = None
         self._keeper: InstrumentKeeper | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._turn: Callable[[], None] = lambda: None
         self._guard: Callable[[Callable[..., None]], Callable[..., None]] = lambda handler: handler
         self._checked_ns = 0
         self._execution = context.page_of("execution")
-        self._venue_ahead_ns = 0
-        """The venue's wall clock minus our monotonic one, as execution measures it."""
         self._counted: dict[int, int] = {}
-        self._staged = 0
-        self._recv_ns = 0
         self._reconnected_ns = 0
         self._tasks: Tasks | None = None
         self._snapshots: Snapshots | None = None
@@ -103,11 +108,11 @@ class Feed:
     ) -> None:
         """Open the market connections: high-frequency streams and the regular ones apart."""
         self._loop = loop
-        self._turn = turn
-        self._guard = guard
+        self._guard = self._breaking(guard)
+        self.intake.call_after_batch(turn)
         self._rest = make_rest(self._context, self._config.weight_share, limits=self._limits)
         self._tasks = Tasks(loop)
-        self._snapshots = Snapshots(self._rest, guard(self._on_snapshot), self._tasks)
+        self._snapshots = Snapshots(self._rest, self._guard(self._on_snapshot), self._tasks)
         lower = [instrument.symbol.lower() for instrument in self._instruments.values()]
         fast = [f"{symbol}@bookTicker" for symbol in lower]
         fast += [f"{symbol}@depth@{self._venue.depth_stream}" for symbol in lower]
@@ -132,9 +137,9 @@ class Feed:
             route,
             streams,
             endpoints=Endpoints.from_config(self._venue),
-            on_frame=self._guard(self._on_frame),
+            sink=self.intake,
+            on_error=self._guard(_raise),
             on_state=self._limits.watched(route, self._guard(on_state)),
-            on_batch_end=self._guard(self._on_batch_end),
             first_data_s=self._venue.first_data_s,
             silence_s=self._venue.silence_s,
             rotate_s=self._venue.rotate_s,
@@ -145,74 +150,63 @@ class Feed:
         self._sessions.append(session)
         session.start(self._loop)
 
-    # -- frames ---------------------------------------------------------------------------------
+    def _breaking(
+        self, guard: Callable[[Callable[..., None]], Callable[..., None]]
+    ) -> Callable[[Callable[..., None]], Callable[..., None]]:
+        """A guard after which no frame is taken any more: our state may be torn."""
 
-    def _on_frame(self, frame: memoryview, recv_ns: int) -> None:
+        def guarding(handler: Callable[..., None]) -> Callable[..., None]:
+            def breaking(*arguments: object) -> None:
+                try:
+                    handler(*arguments)
+                except Exception:
+                    self.intake.is_broken = True
+                    raise
+
+            return guard(breaking)
+
+        return guarding
+
+    # -- what the intake does not do itself -----------------------------------------------------
+
+    def on_other(self, kind: int, frame: memoryview, recv_ns: int) -> None:
+        """A frame that is neither top nor depth."""
         decoder = self._decoder
-        self._recv_ns = recv_ns
-        kind = decoder.decode(frame, recv_ns)
-        if kind == codec.TOP:
-            self._on_top(recv_ns)
-        elif kind == codec.DEPTH:
-            self._on_depth(recv_ns)
-        elif kind in (codec.TRADE, codec.AGG_TRADE):
-            self._put(recv_ns)
+        if kind in (codec.TRADE, codec.AGG_TRADE):
+            self.intake.put_frame(recv_ns)
         elif kind == codec.MARK:
             self._mark_cell[:] = self._record
             self._marks.write(decoder.instrument_id)
-            self._put(recv_ns)
+            self.intake.put_frame(recv_ns)
         elif kind == codec.CONTRACT_INFO:
             self._on_contract(frame, recv_ns)
         elif kind == codec.GARBAGE:
             self._page.count(counters.GARBAGE.id)
 
-    def _on_top(self, recv_ns: int) -> None:
-        instrument_id = self._decoder.instrument_id
-        instrument = self._instruments[instrument_id]
-        instrument.recv_ns = recv_ns
-        book = instrument.book
-        if book.check_top(self._record) == TopCheck.MISMATCH:
-            self._resync(instrument, FeedState.GAPPED, recv_ns)
-            return
-        venue_seq = self._top.venue_seq
-        if venue_seq < instrument.top_seq:
-            return  # a newer top was published already
-        instrument.top_seq = venue_seq
-        instrument.apart_ns = 0
-        if not instrument.ahead_ns and venue_seq > book.last_seq:
-            instrument.ahead_ns = recv_ns
-        if instrument.state is FeedState.STALE:
-            self._judge(instrument, recv_ns, has_top=True)
-        self._top.feed_state = int(instrument.state)
-        self._top_cell[:] = self._record
-        self._tops.write(instrument_id)
-        age_ns = recv_ns + self._venue_ahead_ns - self._top.venue_ns
-        self._page.record_ns(counters.FEED_AGE_NS.id, age_ns)
-        self._put(recv_ns)
+    def on_mismatch(self, instrument: FeedInstrument, now_ns: int) -> None:
+        """The ticker says that the book is wrong."""
+        self._resync(instrument, FeedState.GAPPED, now_ns)
 
-    def _on_depth(self, recv_ns: int) -> None:
-        decoder = self._decoder
-        instrument = self._instruments[decoder.instrument_id]
-        instrument.recv_ns = instrument.depth_ns = recv_ns
-        instrument.ahead_ns = 0
-        book = instrument.book
-        event = book.on_depth(decoder)
-        if event == BookEvent.APPLIED:
-            if book.is_crossed or book.is_contradicted:
-                self._page.count(counters.CROSSED.id, book.is_crossed)
-                self._resync(instrument, FeedState.GAPPED, recv_ns)
-                return
-            self._publish_depth()
-            self._publish_book(instrument)
-            if instrument.state is not FeedState.LIVE:
-                self._judge(instrument, recv_ns)
-        elif event == BookEvent.GAP:
+    def on_stale_top(self, instrument: FeedInstrument, now_ns: int) -> None:
+        """A top ends the silence; it is published next."""
+        self._judge(instrument, now_ns, has_top=True)
+
+    def on_wrong_book(self, instrument: FeedInstrument, now_ns: int) -> None:
+        """After a depth event the book is crossed, or differs from the ticker."""
+        self._page.count(counters.CROSSED.id, instrument.book.is_crossed)
+        self._resync(instrument, FeedState.GAPPED, now_ns)
+
+    def on_in_step(self, instrument: FeedInstrument, now_ns: int) -> None:
+        """The book follows the stream, and its data were not trusted before."""
+        self._judge(instrument, now_ns)
+
+    def on_out_of_step(self, instrument: FeedInstrument, is_gap: bool, now_ns: int) -> None:
+        """The book needs a snapshot: frames are missing, or it begins."""
+        if is_gap:
             self._page.count(counters.GAPS.id)
             instrument.unsynced_state = FeedState.GAPPED
-            self._judge(instrument, recv_ns)
-            self._fetch_snapshot(instrument)
-        elif event == BookEvent.NEED_SNAPSHOT:
-            self._fetch_snapshot(instrument)
+            self._judge(instrument, now_ns)
+        self._fetch_snapshot(instrument)
 
     def _on_contract(self, frame: memoryview, recv_ns: int) -> None:
         """A symbol's status is known at once; what else changed is in exchangeInfo."""
@@ -221,36 +215,6 @@ class Feed:
             self._on_rows_changed(self._table.on_contract_change(change, recv_ns), recv_ns)
             if self._decoder.instrument_id and self._keeper is not None:
                 self._keeper.hint()
-
-    def _put(self, recv_ns: int) -> None:
-        self._market.put()
-        self._staged += 1
-        self._page.record_ns(counters.FEED_NS.id, time.monotonic_ns() - recv_ns)
-
-    def _publish_depth(self) -> None:
-        """The event's levels as one batch; a huge event as several."""
-        decoder, depth = self._decoder, self._depth
-        for index in range(decoder.depth_records):
-            decoder.fill_depth(self._depth_record, index)
-            if not depth.put():
-                depth.publish()
-                depth.put()
-        depth.publish()
-
-    def _publish_book(self, instrument: FeedInstrument) -> None:
-        instrument.book.fill_book(self._book_cell)
-        self._book_cell.feed_state = int(instrument.state)
-        self._books.write(instrument.instrument_id)
-
-    def _on_batch_end(self) -> None:
-        """All frames of one read are in: publish them together and run the tick through."""
-        if self._staged:
-            self._market.publish()
-            self._page.count(counters.RECORDS.id, self._staged)
-            self._page.count(counters.WORK.id, self._staged)
-            self._page.set_gauge(counters.LAST_FRAME_NS.id, self._recv_ns)
-            self._staged = 0
-        self._turn()
 
     # -- quality of the data --------------------------------------------------------------------
 
@@ -286,8 +250,7 @@ class Feed:
         status.gaps = book.gaps
         if state is FeedState.GAPPED:
             status.expected_seq, status.received_seq = book.expected_seq, book.received_seq
-        self._market.put()
-        self._staged += 1
+        self.intake.put()
         if self._tops.read(instrument_id):
             self._top_view.feed_state = int(state)
             self._tops.write(instrument_id)
@@ -310,8 +273,7 @@ class Feed:
         book.fill_top(self._record)
         self._top_cell[:] = self._record
         self._tops.write(instrument.instrument_id)
-        self._market.put()
-        self._staged += 1
+        self.intake.put()
 
     def _resync(
         self,
@@ -336,7 +298,7 @@ class Feed:
             now_ns = time.monotonic_ns()
             for instrument in self._instruments.values():
                 self._resync(instrument, FeedState.SYNCING, now_ns, is_new_connection=True)
-            self._on_batch_end()
+            self.intake.on_batch_end()
 
     def _on_market_state(self, state: SessionState, detail: str) -> None:
         """What the stream told of contracts is old once it was interrupted."""
@@ -359,7 +321,7 @@ class Feed:
             return
         if changed:
             self._on_rows_changed(changed, now_ns)
-            self._on_batch_end()
+            self.intake.on_batch_end()
 
     def _on_rows_changed(self, changed: Iterable[int], now_ns: int) -> None:
         for instrument_id in changed:
@@ -381,9 +343,9 @@ class Feed:
         event = instrument.snapshot_event = instrument.book.on_snapshot(self._decoder)
         instrument.waiting_ns = now_ns if event == BookEvent.WAITING else 0
         if event == BookEvent.APPLIED:
-            self._publish_book(instrument)
+            self.intake.publish_book(instrument)
             self._judge(instrument, now_ns)
-            self._on_batch_end()
+            self.intake.on_batch_end()
 
     # -- cycle ----------------------------------------------------------------------------------
 
@@ -393,19 +355,14 @@ class Feed:
             return 0
         self._checked_ns = now_ns
         offset_ns = self._execution.gauge(counters.CLOCK_OFFSET_NS.id)
-        self._venue_ahead_ns = time.time_ns() - time.monotonic_ns() + offset_ns
+        self.intake.venue_ahead_ns = time.time_ns() - time.monotonic_ns() + offset_ns
         self._count(counters.FRAMES, self._decoder.frames)
         books = [instrument.book for instrument in self._instruments.values()]
         self._count(counters.BOOK_CHECKS, sum(book.comparisons for book in books))
         self._count(counters.BOOK_MISMATCHES, sum(book.mismatches for book in books))
         for instrument in self._instruments.values():
             self._check(instrument, now_ns)
-        if self._staged:
-            self._market.publish()
-            self._page.count(counters.RECORDS.id, self._staged)
-            self._staged = 0
-            return 1
-        return 0
+        return min(self.intake.publish(), 1)
 
     def _check(self, instrument: FeedInstrument, now_ns: int) -> None:
         """What no frame tells: silence, a stream that is missing, a snapshot nobody reaches."""
@@ -447,3 +404,8 @@ class Feed:
         if self._rest is not None and self._loop is not None:
             with contextlib.suppress(HftError, RuntimeError, OSError):  # the process ends anyway
                 self._loop.run_until_complete(self._rest.close())
+
+
+def _raise(error: Exception) -> None:
+    """What a guard is given to hear of an error that was caught already."""
+    raise error

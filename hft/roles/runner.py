@@ -14,21 +14,18 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from hft import counters
 from hft.counters import RoleState
 from hft.errors import UsageError
 from hft.graph import COLD_ROLES
 from hft.roles.context import Context, Role
 from hft.roles.notify import Notifier
+from hft.roles.turning import Cycle, Turning
 from hft.roles.upkeep import PERIOD_NS, Upkeep
 from hft.units import NS_PER_S
 from ipc import Parker
 
 EXIT_OK: Final = 0
 EXIT_FATAL: Final = 70
-ROUNDS_PER_TURN_MAX: Final = 16
-"""Passes over the roles before sockets get their turn again."""
-SPIN_NS_MAX: Final = 50_000
 STOP_NS_MAX: Final = 8_000_000_000
 STOP_ORDER: Final = ("strategy", "execution", "paper", "risk", "feed", "account", "recorder")
 """Who may stop first: alpha, then the orders, then those that the orders need, then their copy."""
@@ -55,42 +52,29 @@ class Stopper:
         return not self._waiting or now_ns > self._deadline_ns
 
 
-class _Cycle:
-    """One pass over the roles of a process, shared by both loops."""
+def _make_cycle(roles: Sequence[Role], contexts: Sequence[Context]) -> Cycle:
+    return Cycle(roles, [context.page for context in contexts])
 
-    def __init__(self, roles: Sequence[Role], contexts: Sequence[Context]) -> None:
-        self.roles = tuple(roles)
-        self.pages = tuple(context.page for context in contexts)
-        self._pairs = tuple(zip(self.roles, self.pages, strict=True))
 
-    def start(self) -> None:
-        for role, page in self._pairs:
-            page.beat(time.monotonic_ns())
-            role.on_start(time.monotonic_ns())
+def _start(cycle: Cycle) -> None:
+    for role, page in zip(cycle.roles, cycle.pages, strict=True):
+        page.beat(time.monotonic_ns())
+        role.on_start(time.monotonic_ns())
 
-    def pass_once(self, now_ns: int) -> int:
-        work_count = 0
-        for role, page in self._pairs:
-            done = role.do_work(now_ns)
-            page.beat(now_ns)
-            if done:
-                page.count(counters.WORK.id, done)
-                work_count += done
-        return work_count
 
-    def close(self, error: BaseException | None) -> int:
-        for role, page in self._pairs:
-            if error is not None:
-                page.fail("".join(traceback.format_exception(error))[-250:])
-                page.state = int(RoleState.FAILED)
-            role.on_close()
-            if error is None:
-                page.state = int(RoleState.STOPPED)
-        if isinstance(error, UsageError):
-            raise error  # a person's mistake: whoever started the process tells it in words
+def _close(cycle: Cycle, error: BaseException | None) -> int:
+    for role, page in zip(cycle.roles, cycle.pages, strict=True):
         if error is not None:
-            traceback.print_exception(error)
-        return EXIT_OK if error is None else EXIT_FATAL
+            page.fail("".join(traceback.format_exception(error))[-250:])
+            page.state = int(RoleState.FAILED)
+        role.on_close()
+        if error is None:
+            page.state = int(RoleState.STOPPED)
+    if isinstance(error, UsageError):
+        raise error  # a person's mistake: whoever started the process tells it in words
+    if error is not None:
+        traceback.print_exception(error)
+    return EXIT_OK if error is None else EXIT_FATAL
 
 
 def freeze_garbage() -> None:
@@ -108,11 +92,11 @@ def run_loop(
     notifier: Notifier | None = None,
 ) -> int:
     """Turn roles without sockets until the stopper is done. Returns the exit code."""
-    cycle = _Cycle(roles, contexts)
+    cycle = _make_cycle(roles, contexts)
     clock = time.monotonic_ns
     error: BaseException | None = None
     try:
-        cycle.start()
+        _start(cycle)
         freeze_garbage()
         upkeep = Upkeep(cycle.pages[0], clock(), collects=True)
         while True:
@@ -128,10 +112,10 @@ def run_loop(
             wait.idle(work_count)
     except Exception as raised:
         error = raised
-    return cycle.close(error)
+    return _close(cycle, error)
 
 
-class LoopRunner:
+class LoopRunner(Turning):
     """Turns roles inside an event loop: from socket callbacks, the FIFO, a timer, or itself.
 
     ``turn`` is not re-entrant: a callback that comes while it runs makes it go round once more.
@@ -148,18 +132,12 @@ class LoopRunner:
         stopper: Stopper,
         notifier: Notifier | None = None,
     ) -> None:
-        self._cycle = _Cycle(roles, contexts)
+        self._cycle = _make_cycle(roles, contexts)
+        super().__init__(self._cycle, parker, wait)
         self._parker = parker
-        self._spins_always = wait == "busy_spin"
-        self._spin_ns = 0 if wait == "park" else SPIN_NS_MAX
         self._stopper = stopper
         self._notifier = notifier
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_turning = False
-        self._again = False
-        self._is_scheduled = False
-        self._is_finished = False
-        self._worked_ns = 0
         self._due_ns = 0
         self._error: BaseException | None = None
         self._is_hot = any(role.name not in COLD_ROLES for role in roles)
@@ -169,9 +147,10 @@ class LoopRunner:
     def run(self, loop: asyncio.AbstractEventLoop) -> int:
         """Start the roles, turn until stopped or failed, close them. Returns the exit code."""
         self._loop = loop
+        self.turn_in(loop)
         loop.set_exception_handler(self._on_loop_exception)
         try:
-            self._cycle.start()
+            _start(self._cycle)
             for role in self._cycle.roles:
                 start = getattr(role, "start_sessions", None)
                 if start is not None:
@@ -183,13 +162,13 @@ class LoopRunner:
             loop.run_forever()
         except Exception as raised:
             self._error = self._error or raised
-        return self._cycle.close(self._error)
+        return _close(self._cycle, self._error)
 
     def guard(self, handler: Callable[..., None]) -> Callable[..., None]:
         """A session callback whose exceptions end the process instead of a log line."""
 
         def guarded(*arguments: Any) -> None:
-            if self._is_finished:
+            if self.is_finished:
                 return
             try:
                 handler(*arguments)
@@ -200,71 +179,27 @@ class LoopRunner:
 
     def fail(self, error: BaseException) -> None:
         """End the process: state may be torn."""
-        if not self._is_finished:  # what fails while the roles close changes nothing any more
+        if not self.is_finished:  # what fails while the roles close changes nothing any more
             self._error = error
             self._finish()
 
     def _finish(self) -> None:
         """Leave the loop; what still fires in it while the roles close does nothing."""
-        self._is_finished = True
+        self.is_finished = True
         assert self._loop is not None
         self._loop.stop()
 
-    def turn(self) -> None:
-        """Pass over the roles until nobody has work, then wait as the plan says."""
-        if self._is_turning:
-            self._again = True
-            return
-        if self._is_finished:
-            return
-        self._is_turning = True
-        try:
-            self._turn()
-        except Exception as error:
-            self.fail(error)
-        finally:
-            self._is_turning = False
-
-    def _turn(self) -> None:
-        clock = time.monotonic_ns
-        self._parker.disarm()
-        started_ns = now_ns = clock()
-        pages = self._cycle.pages
-        for _ in range(ROUNDS_PER_TURN_MAX):
-            self._again = False
-            work_count = self._cycle.pass_once(now_ns)
-            if not work_count and not self._again:
-                break
-            self._worked_ns = now_ns
-            now_ns = clock()
-        else:
-            self._schedule()
-        if self._worked_ns >= started_ns:
-            pages[0].record_ns(counters.TURN_NS.id, now_ns - started_ns)
-        else:
+    def _after_turn(self, now_ns: int, is_idle: bool) -> bool:
+        """What is done beside the roles; False: the process is at its end."""
+        if is_idle:
             self._upkeep.idle(now_ns)
         if self._notifier is not None:
             self._notifier.turned(now_ns, is_stopping=self._stopper.requested)
         if self._stopper.requested and self._stopper.is_done(now_ns):
             assert self._loop is not None
             self._loop.stop()
-            return
-        if (
-            self._spins_always
-            or now_ns - self._worked_ns < self._spin_ns
-            or not self._parker.arm_fifo()
-        ):
-            self._schedule()
-
-    def _schedule(self) -> None:
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            assert self._loop is not None
-            self._loop.call_soon(self._on_soon)
-
-    def _on_soon(self) -> None:
-        self._is_scheduled = False
-        self.turn()
+            return False
+        return True
 
     def _on_fifo(self) -> None:
         self._parker.drain_fifo()

@@ -34,13 +34,12 @@ from hft.roles.strategy_status import (
 )
 from hft.strategy.errors import CallbackOverrunError, StrategyError, StrategyLoadError
 from hft.strategy.loader import load_class, load_parameters, make_strategy, source_path
-from hft.units import NS_PER_MS, NS_PER_S
+from hft.units import NS_PER_S
 from ipc import Command
 
 if TYPE_CHECKING:
     from hft.roles.strategy import StrategyEngine
 
-COMMANDS_NS: Final = 20 * NS_PER_MS
 FILES_NS: Final = NS_PER_S
 """How often it is looked whether a plug-in's file has changed."""
 ANSWERS_MAX: Final = 32
@@ -63,7 +62,7 @@ class StrategyControl:
         self._loaded: dict[str, str] = {}
         self._mtimes_ns: dict[str, int] = {}
         self._answers: deque[Answer] = deque(maxlen=ANSWERS_MAX)
-        self._commands_ns = self._files_ns = 0
+        self._files_ns = 0
         self.growth_bytes_max = GROWTH_BYTES_MAX
         self._resident_bytes = 0
         """At the start, and after a leak was stopped."""
@@ -112,10 +111,7 @@ class StrategyControl:
     # -- cycle ----------------------------------------------------------------------------------
 
     def poll(self, now_ns: int) -> int:
-        """Commands, changed files, files to write: every 20 ms."""
-        if now_ns - self._commands_ns < COMMANDS_NS:
-            return 0
-        self._commands_ns = now_ns
+        """Commands, changed files, files to write: the engine asks every 20 ms."""
         count = 0
         queue, context = self._context.commands, self._context
         while (command := queue.receive(context.source, epoch=context.epoch)) is not None:

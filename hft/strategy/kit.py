@@ -39,8 +39,9 @@ from hft.records import (
     Side,
     Tif,
 )
+from hft.strategy.change import Change, Inventory
 from hft.strategy.loader import load_parameters, make_strategy
-from hft.strategy.orders import NO_ORDER, Change, Inventory, OwnOrder
+from hft.strategy.orders import NO_ORDER, OwnOrder
 from hft.strategy.targets import QuoteTargets
 from hft.units import E8, NS_PER_MS, NS_PER_S, format_e8, parse_e8
 

@@ -14,6 +14,7 @@ from hft.core.generated.views import Decision, Execution
 from hft.core.generated.views import Order as OrderRow
 from hft.core.instruments import InstrumentRules
 from hft.records import Action, ExecKind, Mode, OrderState, OrderType, Reason, Side, Tif
+from hft.strategy.change import Change, Inventory
 from hft.strategy.errors import StrategyError
 from hft.units import E8, NS_PER_MS
 
@@ -38,35 +39,6 @@ _ANSWERS: Final = {
     _AMEND: (int(ExecKind.AMENDED), int(ExecKind.AMEND_REJECTED), int(ExecKind.DROPPED)),
     _CANCEL: (int(ExecKind.CANCEL_REJECTED), int(ExecKind.DROPPED)),
 }
-
-
-class Change:
-    """One intent to offer. Those of targets are reused: valid until the next ``changes``."""
-
-    __slots__ = (
-        "action", "good_till_s", "is_post_only", "is_reduce_only", "order_id", "order_type",
-        "price_e8", "qty_e8", "side", "tif",
-    )  # fmt: skip
-
-    def __init__(self, side: Side, action: Action = Action.UNKNOWN) -> None:
-        self.side = side
-        self.action = action
-        self.price_e8 = 0
-        self.qty_e8 = 0
-        """Order quantity, total also for an amend; 0 for a cancel."""
-        self.order_id = NO_ORDER
-        """The order to change; 0 for a place."""
-        self.order_type = OrderType.LIMIT
-        self.tif = Tif.GTC
-        self.is_post_only = True
-        self.is_reduce_only = False
-        self.good_till_s = 0
-
-    def __repr__(self) -> str:
-        return (
-            f"Change({self.action.name} {self.side.name} {self.qty_e8 / E8:g} @ "
-            f"{self.price_e8 / E8:g} order={self.order_id:#x})"
-        )
 
 
 Send = Callable[[Change], int]
@@ -114,19 +86,6 @@ class _Open:
         self.executions_seq = self.offered_ns = self.cancel_after_ns = 0
         self.is_unresolved = self.wants_cancel = False
         self.is_seen = True
-
-
-class Inventory:
-    """The position of an instrument in one book: all desks on it see the same."""
-
-    __slots__ = ("adjusted_e8", "executions_seq", "position_e8")
-
-    def __init__(self) -> None:
-        self.position_e8 = 0
-        self.executions_seq = 0
-        """Fills up to here are in it."""
-        self.adjusted_e8 = 0
-        """What it has of corrections that no execution explains."""
 
 
 class Orders:

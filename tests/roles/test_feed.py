@@ -91,8 +91,8 @@ class Line:
     def read(self, *frames: bytes) -> None:
         recv_ns = time.monotonic_ns()
         for frame in frames:
-            self.feed._on_frame(memoryview(frame), recv_ns)
-        self.feed._on_batch_end()
+            self.feed.intake.on_frame(frame, recv_ns)
+        self.feed.intake.on_batch_end()
 
     def answer(self, body: bytes) -> None:
         self.feed._on_snapshot(self.feed._instruments[BTC], body)
@@ -144,10 +144,10 @@ def test_tops_are_marked_with_the_quality_of_the_feed(line, watcher):
 def test_frames_of_one_read_become_visible_together(line, watcher):
     watcher.records()
     recv_ns = time.monotonic_ns()
-    line.feed._on_frame(memoryview(top(20)), recv_ns)
-    line.feed._on_frame(memoryview(top(21)), recv_ns)
+    line.feed.intake.on_frame(top(20), recv_ns)
+    line.feed.intake.on_frame(top(21), recv_ns)
     assert watcher.records() == []
-    line.feed._on_batch_end()
+    line.feed.intake.on_batch_end()
     assert watcher.records() == [(Kind.TOP_OF_BOOK, BTC)] * 2
 
 

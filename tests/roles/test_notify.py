@@ -15,6 +15,7 @@ from hft.counters import WAITS, RoleState
 from hft.roles.notify import PING_NS, Notifier, connect
 
 LOOP = """\
+import os
 import select
 import sys
 from types import SimpleNamespace
@@ -22,22 +23,7 @@ from types import SimpleNamespace
 from hft.counters import RoleState
 from hft.roles.notify import connect
 from hft.roles.runner import Stopper, run_loop
-
-
-class Page:
-    state = int(RoleState.READY)
-
-    def beat(self, now_ns):
-        pass
-
-    def count(self, index, amount):
-        pass
-
-    def record_ns(self, index, value):
-        pass
-
-    def gauge(self, index):
-        return 0
+from ipc import RolePage, create_segment, unlink_segment
 
 
 class Turning:
@@ -53,7 +39,12 @@ class Turning:
         return 0
 
 
-page, role = Page(), Turning()
+name = f"notify-{os.getpid()}"
+create_segment(name, RolePage.spec("page.risk"))
+page, role = RolePage.attach(name, "page.risk", writable=True), Turning()
+unlink_segment(name, "page.risk")
+page.adopt()
+page.state = int(RoleState.READY)
 context = SimpleNamespace(page=page)
 wait = SimpleNamespace(idle=lambda work_count: None)
 run_loop([role], [context], wait, Stopper([role]), connect({"risk": page}))

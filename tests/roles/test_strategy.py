@@ -25,7 +25,8 @@ from hft.records import (
     Side,
     Tif,
 )
-from hft.roles.strategy import EXECUTIONS_PER_CYCLE_MAX, StrategyEngine
+from hft.roles.strategy import StrategyEngine
+from hft.roles.strategy_core import EXECUTIONS_PER_CYCLE_MAX
 from hft.units import E8, NS_PER_MS, NS_PER_S
 
 BTC, ETH = 1, 2

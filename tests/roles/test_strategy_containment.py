@@ -10,7 +10,8 @@ import pytest
 from hft import counters
 from hft.config import StrategyConfig
 from hft.records import Action, ExecKind, Side
-from hft.roles.containment import CallbackWatch, IntentBudget
+from hft.roles.containment import CallbackWatch
+from hft.roles.desk import IntentBudget
 from hft.roles.strategy import StrategyEngine
 from hft.strategy.errors import CallbackOverrunError
 from hft.units import NS_PER_MS, NS_PER_S

@@ -11,8 +11,9 @@ from hft.core.instruments import InstrumentRules
 from hft.core.order_table import OrderTable
 from hft.core.orders import Order
 from hft.records import Action, ExecKind, OrderState, Reason, Side
+from hft.strategy.change import Change
 from hft.strategy.errors import StrategyError
-from hft.strategy.targets import Change, QuoteRules, QuoteTargets
+from hft.strategy.targets import QuoteRules, QuoteTargets
 from hft.units import E8, NS_PER_MS
 
 RULES = QuoteRules(reprice_ticks=2, rest_ns_min=100, refusal_backoff_ns=1_000, overdue_ns=10_000)

@@ -25,6 +25,7 @@ from hft.records import OrderType, Side, Tif
 from hft.units import E8, floor_to, format_e8
 from hft.venues.binance_usdm.endpoints import Endpoints
 from hft.venues.binance_usdm.exchange_info import SymbolInfo
+from hft.venues.binance_usdm.frames import CallbackSink
 from hft.venues.binance_usdm.market_session import MarketSession
 from hft.venues.binance_usdm.order_session import OrderSession, Reply
 from hft.venues.binance_usdm.order_text import OrderTextEncoder, client_order_id
@@ -478,7 +479,7 @@ def test_market_streams_of_both_routes_deliver(run, keys, states, wait):
                     route,
                     streams,
                     endpoints=client.endpoints,
-                    on_frame=lambda payload, recv_ns: frames.append(bytes(payload)),
+                    sink=CallbackSink(lambda payload, recv_ns: frames.append(bytes(payload))),
                     on_state=states,
                     first_data_s=20.0,
                     silence_s=20.0,

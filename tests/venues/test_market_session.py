@@ -10,6 +10,7 @@ import pytest
 from picows import WSMsgType
 
 from hft.errors import UsageError
+from hft.venues.binance_usdm.frames import CallbackSink
 from hft.venues.binance_usdm.market_session import MarketSession, SessionState
 
 STREAMS = ("btcusdt@depth@100ms", "btcusdt@bookTicker")
@@ -32,7 +33,10 @@ def make(venue: Any, states: Any, frames: list[bytes], **settings: Any) -> Marke
         arguments.pop("route", "public"),
         streams,
         endpoints=venue.endpoints,
-        on_frame=lambda payload, recv_ns: frames.append(bytes(payload)),
+        sink=CallbackSink(
+            lambda payload, recv_ns: frames.append(bytes(payload)),
+            arguments.pop("on_batch_end", None),
+        ),
         on_state=states,
         **arguments,
     )
@@ -92,9 +96,11 @@ def test_frames_of_one_read_share_a_receive_time_and_end_in_one_batch(run, venue
                 "public",
                 STREAMS,
                 endpoints=venue.endpoints,
-                on_frame=lambda payload, recv_ns: seen.append(recv_ns),
+                sink=CallbackSink(
+                    lambda payload, recv_ns: seen.append(recv_ns),
+                    lambda: batches.append(len(seen)),
+                ),
                 on_state=states,
-                on_batch_end=lambda: batches.append(len(seen)),
                 first_data_s=5.0,
                 silence_s=5.0,
                 rotate_s=1_000.0,
@@ -384,7 +390,7 @@ def test_an_error_in_a_callback_reaches_the_loop(venue, states, wait, run):
                 "public",
                 STREAMS,
                 endpoints=venue.endpoints,
-                on_frame=fail,
+                sink=CallbackSink(fail),
                 on_state=states,
                 first_data_s=5.0,
                 silence_s=5.0,
@@ -396,6 +402,41 @@ def test_an_error_in_a_callback_reaches_the_loop(venue, states, wait, run):
 
     run(main())
     assert isinstance(reported[0]["exception"], ZeroDivisionError)
+
+
+def test_an_error_is_told_and_nothing_more_is_taken(venue, states, wait, run):
+    taken: list[bytes] = []
+    told: list[Exception] = []
+
+    def fail(payload: memoryview, recv_ns: int) -> None:
+        taken.append(bytes(payload))
+        raise ZeroDivisionError("torn")
+
+    async def main() -> None:
+        async with venue.serving():
+            session = MarketSession(
+                "public",
+                STREAMS,
+                endpoints=venue.endpoints,
+                sink=(sink := CallbackSink(fail)),
+                on_error=told.append,
+                on_state=states,
+                first_data_s=5.0,
+                silence_s=5.0,
+                rotate_s=1_000.0,
+            )
+            session.start(asyncio.get_running_loop())
+            await wait(lambda: venue.peers != [])
+            venue.peers[0].data(*STREAMS)
+            await wait(lambda: told != [])
+            venue.peers[0].data(*STREAMS)
+            assert sink.is_broken
+            sink.on_frame(b"{}", 1)
+            sink.on_batch_end()
+            await stop(session)
+
+    run(main())
+    assert len(taken) == len(told) == 1
 
 
 def test_stopping_while_connecting_leaves_nothing_open(run, venue, states):

@@ -18,6 +18,7 @@ from picows import WSListener, ws_create_server
 
 from hft.errors import UnreachableError
 from hft.venues.binance_usdm.endpoints import Endpoints
+from hft.venues.binance_usdm.frames import CallbackSink
 from hft.venues.binance_usdm.market_session import MarketSession
 from hft.venues.binance_usdm.rest import RestClient
 
@@ -61,7 +62,7 @@ def test_a_stream_server_with_an_untrusted_certificate_is_unreachable(
             "public",
             ["btcusdt@bookTicker"],
             endpoints=Endpoints(rest="https://x", streams=base, api=base),
-            on_frame=lambda payload, recv_ns: None,
+            sink=CallbackSink(lambda payload, recv_ns: None),
             on_state=states,
             first_data_s=5.0,
             silence_s=5.0,

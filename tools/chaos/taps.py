@@ -19,7 +19,6 @@ from hft.roles import journal_copy
 from hft.roles.account import Account
 from hft.roles.context import Context
 from hft.roles.execution import Execution
-from hft.roles.feed import Feed
 from hft.roles.order_events import OrderEvents
 from hft.roles.order_guard import OrderGuard
 from hft.roles.order_keeper import OrderKeeper
@@ -61,9 +60,16 @@ class Tapped:
     """A ring or cell writer with hooks around what makes its record visible."""
 
     def __init__(
-        self, writer: Any, *, before: Hook | None = None, after: Hook | None = None
+        self,
+        writer: Any,
+        *,
+        before: Hook | None = None,
+        after: Hook | None = None,
+        before_put: Hook | None = None,
+        before_publish: Hook | None = None,
     ) -> None:
         self._writer, self._before, self._after = writer, before, after
+        self._before_put, self._before_publish = before_put, before_publish
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._writer, name)
@@ -76,6 +82,20 @@ class Tapped:
         if self._after is not None:
             self._after(self)
         return done
+
+    def put(self) -> bool:
+        """Stage the record in the buffer."""
+        if self._before_put is not None:
+            self._before_put(self)
+        done: bool = self._writer.put()
+        return done
+
+    def publish(self) -> int:
+        """Show what is staged."""
+        if self._before_publish is not None:
+            self._before_publish(self)
+        seq: int = self._writer.publish()
+        return seq
 
     def write(self, index: int, *, is_written: bool = False) -> None:
         """Make the buffer the value of a cell; ``is_written``: somebody else did, hooks only."""
@@ -112,9 +132,6 @@ class Taps:
     def install(self) -> None:
         """Wrap the classes of every role."""
         point = self.point
-        wrap(Feed, "_put", before=point("feed.mid_record", _tear("market", "_market", "_record")))
-        before_publish = point("feed.before_publish")
-        wrap(Feed, "_on_batch_end", before=lambda feed: feed._staged and before_publish(feed))
         self._tap_writers()
         wrap(Risk, "_fill_decision", after=point("risk.after_decide"))
         torn_entry = _tear("journal", "_journal", "_entry_buffer")
@@ -142,6 +159,10 @@ class Taps:
         def tapped_ring(context: Context, name: str) -> Any:
             writer, buffer = ring_writer(context, name)
             hooks = rings.get(name)
+            if name == "market":
+                torn = _torn_record(context, name, writer, buffer)
+                hooks = {"before_put": self.point("feed.mid_record", torn),
+                         "before_publish": self.point("feed.before_publish")}  # fmt: skip
             return (writer if hooks is None else Tapped(writer, **hooks)), buffer
 
         def tapped_cells(context: Context, name: str) -> Any:
@@ -222,16 +243,28 @@ class Taps:
 
 
 def _tear(ring_name: str, writer: str, buffer: str) -> Hook:
+    """``_torn_record`` of whoever has the writer and its buffer under these names."""
+
+    def half_done(owner: Any) -> None:
+        tear = _torn_record(
+            owner._context, ring_name, getattr(owner, writer), getattr(owner, buffer)
+        )
+        tear(owner)
+
+    return half_done
+
+
+def _torn_record(context: Context, ring_name: str, writer: Any, buffer: bytearray) -> Hook:
     """What a writer leaves that dies in the middle of a record: busy, and half of the bytes."""
     capacity = graph.ring(ring_name).capacity
 
-    def half_done(owner: Any) -> None:
-        memory = owner._context._segments[ring_name].buffer
-        seq = getattr(owner, writer).next_seq
+    def half_done(_: Any) -> None:
+        memory = context._segments[ring_name].buffer
+        seq = writer.next_seq
         offset = HEADER_BYTES + ((seq - 1) & (capacity - 1)) * SLOT_BYTES
         memory[offset : offset + 8] = (seq | BUSY).to_bytes(8, "little")
         half = slice(TIME_AND_STAMP_BYTES, LINE_BYTES)
-        memory[offset + half.start : offset + half.stop] = getattr(owner, buffer)[half]
+        memory[offset + half.start : offset + half.stop] = buffer[half]
 
     return half_done
 

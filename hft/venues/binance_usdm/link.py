@@ -104,6 +104,11 @@ class Connection(WSListener):
         self.opened_s = 0.0
         self._parts = bytearray()
 
+    @property
+    def listener(self) -> WSListener:
+        """Who hears of the socket."""
+        return self
+
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Called before any frame."""
         self.transport = transport
@@ -329,7 +334,7 @@ class Session(ABC):
         try:
             await asyncio.wait_for(
                 ws_connect(
-                    lambda: connection,
+                    lambda: connection.listener,
                     url,
                     ssl_context=self._ssl_context(url),
                     websocket_handshake_timeout=CONNECT_S,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -22,6 +21,7 @@ from hft.venues.binance_usdm.endpoints import (
     Route,
     check_routes,
 )
+from hft.venues.binance_usdm.frames import FrameListener, FrameSink
 from hft.venues.binance_usdm.link import (
     Connection,
     OnState,
@@ -50,66 +50,53 @@ class _Envelope(msgspec.Struct):
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 
 
-def _nothing() -> None:
-    """No batch end is wanted."""
-
-
 class _MarketConnection(Connection):
-    """Hands frames on. ``is_gated`` while each frame has to be looked at, or is not wanted."""
+    """Has the frames handed on; gated while each has to be looked at, or is not wanted."""
 
     def __init__(
         self,
         streams: Sequence[str],
-        on_frame: Callable[[memoryview, int], None],
-        on_batch_end: Callable[[], None],
-        clock_ns: Callable[[], int],
+        sink: FrameSink,
+        on_error: Callable[[Exception], None] | None,
         *,
         is_candidate: bool,
     ) -> None:
         super().__init__()
-        self._on_frame = on_frame
-        self._on_batch_end = on_batch_end
-        self._clock_ns = clock_ns
-        self._recv_ns = 0
-        self._is_read_new = True
-        self._is_gated = True
-        self.is_delivering = not is_candidate
+        self._sink = sink
+        self._listener = FrameListener(self, sink, on_error, is_delivering=not is_candidate)
         self.missing = set(streams)
         self.acks_due = 0
         self.refusal = ""
-        self.frames = 0
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Every frame of the socket. One clock read for all frames of one read."""
-        is_last = frame.last_in_buffer
-        if self._is_read_new:
-            self._recv_ns = self._clock_ns()
-        self._is_read_new = is_last
-        self.frames += 1
-        if frame.msg_type is _TEXT and frame.fin:
-            if self._is_gated:
-                self._on_gated(frame.get_payload_as_memoryview())
-            else:
-                self._on_frame(frame.get_payload_as_memoryview(), self._recv_ns)
-        else:
-            whole = self.on_control(transport, frame)
-            if whole is not None:
-                self._on_gated(memoryview(whole))
-        if is_last and self.is_delivering:
-            self._on_batch_end()
+    @property
+    def listener(self) -> FrameListener:
+        """Who hears of the socket."""
+        return self._listener
+
+    @property
+    def frames(self) -> int:
+        """Frames of any kind that have come."""
+        return self._listener.frames
+
+    def on_other_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """A control frame, or a part of a text."""
+        whole = self.on_control(transport, frame)
+        if whole is not None:
+            self.on_gated(memoryview(whole))
 
     def mute(self) -> None:
         """Deliver nothing more."""
-        self.is_delivering = False
-        self._is_gated = True
+        self._listener.is_delivering = False
+        self._listener.is_gated = True
 
     def deliver(self) -> None:
         """A candidate's turn has come."""
-        self.is_delivering = True
+        self._listener.is_delivering = True
 
-    def _on_gated(self, payload: memoryview) -> None:
+    def on_gated(self, payload: memoryview) -> None:
         """Note whose first data this is; deliver when it is data and this connection's turn."""
-        if self.missing or self.acks_due or not self.is_delivering:
+        is_delivering = self._listener.is_delivering
+        if self.missing or self.acks_due or not is_delivering:
             name = _stream_of(payload)
             if name is None:
                 self._on_answer(payload)
@@ -118,9 +105,9 @@ class _MarketConnection(Connection):
         if not self.missing:
             self.prove()
             # An answer that is still due must not be taken for data.
-            self._is_gated = self.acks_due > 0 or not self.is_delivering
-        if self.is_delivering:
-            self._on_frame(payload, self._recv_ns)
+            self._listener.is_gated = self.acks_due > 0 or not is_delivering
+        if is_delivering:
+            self._sink.on_frame(payload, self._listener.recv_ns)
 
     def _on_answer(self, payload: memoryview) -> None:
         """An answer to SUBSCRIBE: null, or an error that names no stream."""
@@ -140,10 +127,10 @@ class MarketSession(Session):
     ``quiet`` names further streams that have nothing to tell most of the time: no deadline and no
     watchdog counts on them.
 
-    ``on_frame(payload, recv_ns)`` gets every data frame in its combined envelope
-    ``{"stream": …, "data": …}``; the memoryview is valid only during the call. ``recv_ns`` is the
-    monotonic time at which the read that brought it was handed over. ``on_batch_end()`` follows
-    the last frame of each read. Errors: those of ``endpoints.check_routes``.
+    ``sink`` gets every data frame in its combined envelope ``{"stream": …, "data": …}``, with the
+    monotonic time at which the read that brought it was handed over, and hears of the end of each
+    read; ``CallbackSink`` makes one of functions. ``on_error`` hears of an exception in it, after
+    which it is given nothing more. Errors: those of ``endpoints.check_routes``.
     """
 
     def __init__(
@@ -152,15 +139,14 @@ class MarketSession(Session):
         streams: Sequence[str],
         *,
         endpoints: Endpoints,
-        on_frame: Callable[[memoryview, int], None],
+        sink: FrameSink,
         on_state: OnState,
         first_data_s: float,
         silence_s: float,
         rotate_s: float,
-        on_batch_end: Callable[[], None] | None = None,
+        on_error: Callable[[Exception], None] | None = None,
         quiet: Sequence[str] = (),
         random_share: Callable[[], float] = random.random,
-        clock_ns: Callable[[], int] = time.monotonic_ns,
         may_connect: Callable[[], float] = lambda: 0.0,
         on_refused: Callable[[int, float], None] = ignore_refusal,
     ) -> None:
@@ -177,11 +163,10 @@ class MarketSession(Session):
         self.streams: Final = tuple(dict.fromkeys(streams))
         self._names: Final = tuple(dict.fromkeys((*streams, *quiet)))
         self._endpoints = endpoints
-        self._on_frame = on_frame
-        self._on_batch_end = on_batch_end or _nothing
+        self._sink = sink
+        self._on_error = on_error
         self._first_data_s = first_data_s
         self._silence_s = silence_s
-        self._clock_ns = clock_ns
         self._active: _MarketConnection | None = None
         self._request_id = 0
 
@@ -202,11 +187,7 @@ class MarketSession(Session):
 
     def _make_connection(self, *, is_candidate: bool) -> Connection:
         return _MarketConnection(
-            self.streams,
-            self._on_frame,
-            self._on_batch_end,
-            self._clock_ns,
-            is_candidate=is_candidate,
+            self.streams, self._sink, self._on_error, is_candidate=is_candidate
         )
 
     def _on_open(self, connection: Connection) -> None:

@@ -1,66 +1,49 @@
 """What the feed knows of one instrument, and how far its market data may be trusted."""
 
-from __future__ import annotations
+cimport cython
+from libc.stdint cimport int64_t
 
-from hft.core.book import Book
+from hft.core.book cimport Book
+
 from hft.records import FeedState
 
 
-class FeedInstrument:
+@cython.final
+cdef class FeedInstrument:
     """An instrument's book and the facts by which its data are judged. Times are monotonic ns.
 
     Silence alone is judged by the clock. That one stream is silent while the other goes on is
     known sooner and for certain: each change of the best levels has a ticker and stands in a depth
     event, so that one of them that does not follow is missing.
+
+    ``unsynced_state``: while the book is not in step with the stream, SYNCING or GAPPED.
+    ``recv_ns`` and ``depth_ns``: when the last frame and the last depth event came. ``ahead_ns``:
+    since when the ticker has been ahead of the book; ``apart_ns``: since when the ticker has not
+    told what the book's best levels are; ``waiting_ns``: since when a snapshot has waited for the
+    frames that reach it; 0 each: it is not so. ``top_seq``: the venue's number of the newest top
+    that was published on this connection. ``connections``: how often the numbering began anew;
+    what was asked for before is worth nothing. ``snapshot_event``: the last snapshot's.
     """
 
-    __slots__ = (
-        "ahead_ns",
-        "apart_ns",
-        "book",
-        "connections",
-        "depth_ns",
-        "instrument_id",
-        "is_fetching",
-        "is_trading",
-        "recv_ns",
-        "refreshed_ns",
-        "snapshot_event",
-        "state",
-        "symbol",
-        "top_seq",
-        "unsynced_state",
-        "waiting_ns",
-    )  # fmt: skip
-
-    def __init__(self, instrument_id: int, symbol: str) -> None:
+    def __init__(self, instrument_id, str symbol not None):
         self.instrument_id = instrument_id
         self.symbol = symbol
         self.book = Book(instrument_id)
         self.state = FeedState.UNKNOWN
         self.unsynced_state = FeedState.SYNCING
-        """State while the book is not in step with the stream: SYNCING or GAPPED."""
         self.is_trading = True
-        self.recv_ns = 0
-        """When the last frame came."""
-        self.depth_ns = 0
-        """When the last depth event came."""
-        self.ahead_ns = 0
-        """Since when the ticker has been ahead of the book; 0: it is not."""
-        self.apart_ns = 0
-        """Since when the ticker has not told what the book's best levels are; 0: it has."""
-        self.top_seq = 0
-        """The venue's number of the newest top that was published on this connection."""
-        self.connections = 0
-        """How often the numbering began anew: what was asked for before is worth nothing."""
-        self.is_fetching = False
-        self.snapshot_event = 0
-        """``BookEvent`` of the last snapshot."""
-        self.waiting_ns = 0
-        """Since when a snapshot has waited for the frames that reach it; 0: none waits."""
-        self.refreshed_ns = 0
 
-    def restart(self, state: FeedState, *, is_new_connection: bool) -> None:
+    @property
+    def state(self):
+        """How far the data may be trusted, as it was published last."""
+        return self.named_state
+
+    @state.setter
+    def state(self, state):
+        self.named_state = state
+        self.state_code = int(state)
+
+    def restart(self, state, *, bint is_new_connection):
         """Begin the book anew; on a new connection the numbers may begin anew as well."""
         self.book.on_reset()
         self.unsynced_state = state
@@ -69,19 +52,19 @@ class FeedInstrument:
             self.top_seq = 0
             self.connections += 1
 
-    def note_apart(self, bid_e8: int, ask_e8: int, now_ns: int) -> None:
+    def note_apart(self, int64_t bid_e8, int64_t ask_e8, int64_t now_ns):
         """Hold the book's best prices against those of the newest top that was published."""
-        book = self.book
-        if book.last_seq <= self.top_seq or (bid_e8, ask_e8) == (book.bid_e8, book.ask_e8):
+        cdef Book book = self.book
+        if book.last_seq <= self.top_seq or (bid_e8 == book.bid_e8 and ask_e8 == book.ask_e8):
             self.apart_ns = 0
         elif not self.apart_ns:
             self.apart_ns = now_ns
 
-    def is_out_of_reach(self, wait_ns: int) -> bool:
+    def is_out_of_reach(self, int64_t wait_ns) -> bool:
         """Have frames come for so long without reaching the snapshot? It numbers otherwise."""
         return 0 < self.waiting_ns < self.depth_ns - wait_ns
 
-    def silent_stream(self, now_ns: int, stale_ns: int) -> str:
+    def silent_stream(self, int64_t now_ns, int64_t stale_ns) -> str:
         """The stream that is missing though the other one goes on; empty: none is."""
         if self.ahead_ns and now_ns - self.ahead_ns > stale_ns:
             return "depth"
@@ -89,7 +72,7 @@ class FeedInstrument:
             return "bookTicker"
         return ""
 
-    def judge(self, now_ns: int, stale_ns: int) -> FeedState:
+    def judge(self, int64_t now_ns, int64_t stale_ns):
         """How far the data may be trusted now. ``LIVE``: every known fault is absent."""
         if not self.is_trading:
             return FeedState.HALTED

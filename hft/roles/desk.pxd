@@ -1,0 +1,58 @@
+"""A desk as compiled callers see it."""
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+
+from hft.core.generated.records cimport hft_header
+from hft.core.generated.views cimport TopOfBook
+from hft.strategy.change cimport Inventory
+from hft.strategy.targets cimport QuoteTargets
+
+
+cdef class IntentBudget:
+    cdef int64_t token_ns
+    cdef int64_t next_ns  # the bucket is full again then; more than a second ahead, it is empty
+
+    cdef bint take_one(self, int64_t now_ns) noexcept nogil
+
+
+cdef class Desk:
+    cdef readonly object config
+    cdef object rules
+    cdef uint32_t instrument_id
+    cdef uint16_t instrument_version
+    cdef bint is_trading
+    cdef readonly uint16_t strategy_id
+    cdef readonly QuoteTargets targets
+    cdef public IntentBudget budget
+    cdef readonly object mode
+    cdef uint16_t mode_code
+    cdef readonly Inventory inventory
+    cdef public object next_mode
+    cdef public str pause_reason
+    cdef public object errors
+    cdef public object held
+    cdef public tuple peers
+    cdef public tuple higher
+    cdef public tuple lower
+    cdef readonly TopOfBook top
+    cdef public uint64_t book_seq
+    cdef int64_t origin_ns
+    cdef int64_t cause_ns
+    cdef uint16_t cause_ring
+    cdef uint64_t cause_seq
+    cdef public bint has_news
+    cdef public bint has_wishes
+    cdef public bint is_fed
+    cdef readonly object plugin
+    cdef readonly object on_book
+    cdef readonly object on_execution
+    cdef readonly object on_feed_status
+    cdef readonly object on_instrument
+    cdef readonly object on_mark
+    cdef readonly object on_refusal
+    cdef readonly object on_trade
+    cdef readonly object on_timer
+    cdef readonly object on_top_of_book
+
+    cdef bint may_quote(self) noexcept
+    cdef void note_header(self, uint16_t ring, const hft_header *header) noexcept nogil
+    cdef void forget_event(self) noexcept nogil

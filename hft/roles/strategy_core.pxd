@@ -1,0 +1,61 @@
+"""The strategy engine's fast half as C sees it."""
+from libc.stdint cimport int64_t, uint16_t, uint64_t
+
+from hft.core.generated.records cimport hft_intent
+from hft.core.generated.views cimport Decision, Execution, FeedStatus, MarkPrice, Trade
+from hft.roles.desk cimport Desk
+from hft.strategy.change cimport Change
+from ipc.page_stores cimport PageStores
+from ipc.ring cimport RingReader, RingWriter
+
+
+cdef class CallbackMark:
+    cdef public int64_t calls
+    cdef public int64_t inside
+
+
+cdef class StrategyCore:
+    cdef PageStores page
+    cdef PageStores feed_page
+    cdef RingReader market
+    cdef RingReader decisions
+    cdef RingReader executions
+    cdef RingReader paper
+    cdef object intents
+    cdef RingWriter intent_ring
+    cdef object intent_buffer
+    cdef hft_intent *intent
+    cdef Trade trade
+    cdef MarkPrice mark
+    cdef FeedStatus status
+    cdef Decision decision
+    cdef Execution execution
+    cdef Execution paper_execution
+    cdef uint16_t source
+    cdef CallbackMark watch
+    cdef int64_t commands_ns
+    cdef bint is_feed_alive
+    cdef public list desks
+    cdef public dict _desks_of
+    cdef public dict _desk_of_strategy
+    cdef public dict _inventories
+    cdef public dict _order_ids
+    cdef public bint has_paper
+    cdef public bint _is_settled
+    cdef public bint _is_stopping
+    cdef public int64_t _timer_ns
+    cdef public int64_t _now_ns
+    cdef public uint64_t _settled_seq
+    cdef public uint64_t _settled_paper_seq
+
+    cdef int poll_executions(
+        self, RingReader executions, Execution record, bint is_paper, int64_t now_ns) except -1
+    cdef int add_fill(self, Execution fill, bint is_paper) except -1
+    cdef int poll_decisions(self, int64_t now_ns) except -1
+    cdef int poll_market(self) except -1
+    cdef int show_market(self, Desk desk, int kind) except -1
+    cdef bint may_quote(self, Desk desk) noexcept
+    cdef int notify(self, Desk desk, handler, record) except -1
+    cdef int offer_wishes(self, Desk desk, int64_t now_ns) except -1
+    cdef int offer_changes(self, Desk desk, int64_t now_ns) except -1
+    cdef uint64_t offer(self, Desk desk, Change change) except? 0

@@ -1,0 +1,47 @@
+from collections.abc import Callable
+from typing import Any, Final
+
+from typing_extensions import disjoint_base
+
+from hft.core.order_id import OrderIdMaker
+from hft.roles.context import Context
+from hft.roles.desk import Desk
+from hft.strategy.change import Change, Inventory
+from ipc import RingReader, RingWriter
+
+EXECUTIONS_PER_CYCLE_MAX: Final[int]
+DECISIONS_PER_CYCLE_MAX: Final[int]
+MARKET_PER_CYCLE_MAX: Final[int]
+TIMER_NS: Final[int]
+COMMANDS_NS: Final[int]
+FEED_SILENT_NS: Final[int]
+
+@disjoint_base
+class CallbackMark:
+    calls: int
+    inside: int
+
+@disjoint_base
+class StrategyCore:
+    desks: list[Desk]
+    has_paper: bool
+    _desks_of: dict[int, list[Desk]]
+    _desk_of_strategy: dict[tuple[int, int], Desk]
+    _inventories: dict[tuple[bool, int], Inventory]
+    _order_ids: dict[int, OrderIdMaker]
+    _is_settled: bool
+    _is_stopping: bool
+    _timer_ns: int
+    _now_ns: int
+    _settled_seq: int
+    _settled_paper_seq: int
+    def __init__(self, context: Context, watch: CallbackMark) -> None: ...
+    @property
+    def rings(self) -> tuple[RingReader, RingReader, RingReader, RingReader, RingWriter]: ...
+    def do_work(self, now_ns: int) -> int: ...
+    def may_trade(self, desk: Desk) -> bool: ...
+    def run_plugin(self, desk: Desk, now_ns: int) -> None: ...
+    def run_timer(self, desk: Desk, now_ns: int) -> None: ...
+    def call(self, desk: Desk, handler: Callable[..., None], record: Any) -> None: ...
+    def offer_what_is_wanted(self, desk: Desk, now_ns: int) -> None: ...
+    def offer_change(self, desk: Desk, change: Change) -> int: ...

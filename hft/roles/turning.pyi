@@ -1,0 +1,31 @@
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from typing_extensions import disjoint_base
+
+from hft.roles.context import Role
+from ipc import Parker, RolePage
+
+ROUNDS_PER_TURN_MAX: Final[int]
+"""Passes over the roles before sockets get their turn again."""
+SPIN_NS_MAX: Final[int]
+PASS_NS: Final[int]
+"""While spinning, all roles have a pass at least this often."""
+
+@disjoint_base
+class Cycle:
+    def __init__(self, roles: Sequence[Role], pages: Sequence[RolePage]) -> None: ...
+    @property
+    def roles(self) -> tuple[Role, ...]: ...
+    @property
+    def pages(self) -> tuple[RolePage, ...]: ...
+    def pass_once(self, now_ns: int) -> int: ...
+
+@disjoint_base
+class Turning:
+    is_finished: bool
+    def __init__(self, cycle: Cycle, parker: Parker, wait: str) -> None: ...
+    def turn_in(self, loop: asyncio.AbstractEventLoop) -> None: ...
+    def turn(self) -> None: ...
+    def _on_soon(self) -> None: ...

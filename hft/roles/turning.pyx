@@ -1,0 +1,136 @@
+"""One pass over the roles of a process, and the turn of a process that lives in an event loop."""
+from contextvars import copy_context
+
+from libc.stdint cimport int64_t, uint64_t
+
+from ipc.atomics cimport monotonic_ns
+from ipc.page_stores cimport PageStores
+from ipc.parker cimport Parker
+
+from hft import counters
+
+ROUNDS_PER_TURN_MAX = 16
+SPIN_NS_MAX = 50_000
+PASS_NS = 100_000
+
+cdef int ROUNDS = ROUNDS_PER_TURN_MAX
+cdef int64_t SPIN = SPIN_NS_MAX
+cdef int64_t PASS = PASS_NS
+cdef uint64_t WORK = counters.WORK.id
+cdef uint64_t TURN_NS = counters.TURN_NS.id
+
+
+cdef class Cycle:
+    """The roles of a process and their pages: each works once, and beats."""
+
+    def __init__(self, roles, pages):
+        cdef PageStores page
+        self.roles, self.pages = tuple(roles), tuple(pages)
+        self.steps = [role.do_work for role in self.roles]
+        for page in self.pages:
+            page.beat(monotonic_ns())  # raises where it may not be written
+
+    def pass_once(self, int64_t now_ns):
+        """Every role once, in order; returns the amount of work done."""
+        return self.pass_all(now_ns)
+
+    cdef int64_t pass_all(self, int64_t now_ns) except -1:
+        cdef int64_t work_count = 0, done
+        cdef Py_ssize_t index
+        cdef PageStores page
+        cdef object now = now_ns
+        for index in range(len(self.steps)):
+            done = self.steps[index](now)
+            page = <PageStores> self.pages[index]
+            page.store_beat(now_ns)
+            if done:
+                page.add(WORK, done)
+                work_count += done
+        return work_count
+
+
+cdef class Turning:
+    """The turn of a process in an event loop: passes until nobody has work, then waits.
+
+    While it spins, the loop's own turn only looks whether something is in a ring, or a word was
+    changed; all roles have a pass when there is, and every ``PASS_NS`` whatever there is. What
+    sockets bring turns the process at once.
+
+    Subclasses say what is done beside the roles: ``_after_turn`` and ``fail``.
+    """
+
+    def __init__(self, Cycle cycle not None, Parker parker not None, wait):
+        self.cycle = cycle
+        self.parker = parker
+        self.spins_always = wait == "busy_spin"
+        self.spin_ns = 0 if wait == "park" else SPIN
+        self.soon = self._on_soon
+        self.context = copy_context()
+
+    def turn_in(self, loop):
+        """From now on turns are asked of this loop."""
+        self.loop = loop
+
+    def turn(self):
+        """Pass over the roles until nobody has work, then wait as the plan says."""
+        if self.is_turning:
+            self.again = True
+            return
+        if self.is_finished:
+            return
+        self.is_turning = True
+        try:
+            self.turn_once()
+        except Exception as error:
+            self.fail(error)
+        finally:
+            self.is_turning = False
+
+    cdef int turn_once(self) except -1:
+        cdef int64_t started_ns = monotonic_ns()
+        cdef int64_t now_ns = started_ns
+        self.parker.disarm()
+        if self.pass_while_work(&now_ns) == ROUNDS:
+            self.schedule()
+        if self.worked_ns >= started_ns:
+            (<PageStores> self.cycle.pages[0]).add_ns(TURN_NS, now_ns - started_ns)
+        if not self._after_turn(now_ns, self.worked_ns < started_ns):
+            return 0
+        if (self.spins_always or now_ns - self.worked_ns < self.spin_ns
+                or not self.parker.arm_fifo()):
+            self.schedule()
+        return 0
+
+    cdef int pass_while_work(self, int64_t *now_ns) except -1:
+        """Returns how many passes there were; all that a turn may have: there is work left."""
+        cdef int count
+        cdef int64_t work_count
+        for count in range(1, ROUNDS):
+            self.again = False
+            self.passed_ns = now_ns[0]
+            work_count = self.cycle.pass_all(now_ns[0])
+            if not work_count and not self.again:
+                return count
+            self.worked_ns = now_ns[0]
+            now_ns[0] = monotonic_ns()
+            # Who spins comes back at once; who is about to sleep makes sure by an empty pass.
+            if self.spins_always and not self.again and not self.parker.look():
+                return count
+        return ROUNDS
+
+    cdef int schedule(self) except -1:
+        if not self.is_scheduled:
+            self.is_scheduled = True
+            self.loop.call_soon(self.soon, context=self.context)
+        return 0
+
+    def _on_soon(self):
+        cdef int64_t now_ns = monotonic_ns()
+        self.is_scheduled = False
+        if (not self.is_finished and not self.again
+                and now_ns - self.passed_ns < PASS
+                and (self.spins_always or now_ns - self.worked_ns < self.spin_ns)
+                and not self.parker.look()):
+            self.schedule()
+        else:
+            self.turn()

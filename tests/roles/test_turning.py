@@ -1,0 +1,138 @@
+"""The turn of a process in an event loop, with roles that count."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hft.counters import RoleState
+from hft.roles.context import BELLS_SPEC
+from hft.roles.runner import EXIT_FATAL, EXIT_OK, LoopRunner, Stopper
+from ipc import Parker
+
+
+class Counting:
+    """A role that does what it is told, and counts."""
+
+    name = "risk"
+
+    def __init__(self) -> None:
+        self.passes: list[int] = []
+        self.works: Callable[[], int] = lambda: 0
+
+    def on_start(self, now_ns: int) -> None:
+        """Nothing to start."""
+
+    def do_work(self, now_ns: int) -> int:
+        """Count."""
+        self.passes.append(now_ns)
+        return self.works()
+
+    def on_stop(self, now_ns: int) -> bool:
+        """At once."""
+        return True
+
+    def on_close(self) -> None:
+        """Nothing to close."""
+
+
+class Process:
+    """A runner with one role."""
+
+    def __init__(self, house: Any, wait: str) -> None:
+        self.context = house.context("risk")
+        self.role = Counting()
+        self.stopper = Stopper([self.role])
+        bells = self.context._attach(BELLS_SPEC, writable=True)
+        parker = Parker(bells, 3, (), fifo_path=house.run_dir / "turning.fifo")
+        self.runner = LoopRunner([self.role], [self.context], parker, wait, self.stopper)
+
+    def run(self, seconds: float) -> int:
+        loop = asyncio.new_event_loop()
+        try:
+            loop.call_later(seconds, self.stopper.request)
+            return self.runner.run(loop)
+        finally:
+            loop.close()
+            gc.unfreeze()
+            gc.enable()
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    made = asyncio.new_event_loop()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("wait", ["busy_spin", "spin_then_park", "park"])
+def test_every_role_beats_and_has_its_passes_however_it_waits(house, wait):
+    process = Process(house, wait)
+    assert process.run(0.1) == EXIT_OK
+    assert len(process.role.passes) >= 3
+    assert process.context.page.beat_ns >= process.role.passes[-1]
+    assert process.context.page.state == RoleState.STOPPED
+
+
+class Asked:
+    """A loop that is only asked for turns."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[[], None], *, context: object = None) -> None:
+        self.waiting.append(callback)
+
+
+def test_a_spinning_process_looks_far_more_often_than_it_passes(house):
+    process, asked = Process(house, "busy_spin"), Asked()
+    process.runner.turn_in(asked)
+    process.runner.turn()
+    for _ in range(1_000):
+        (callback,) = asked.waiting
+        asked.waiting.clear()
+        callback()
+    assert len(process.role.passes) < 500
+
+
+def test_a_turn_asked_for_inside_a_turn_makes_one_more_pass(house, loop):
+    process = Process(house, "park")
+    asked: list[int] = []
+
+    def works() -> int:
+        if not asked:
+            asked.append(time.monotonic_ns())
+            process.runner.turn()
+        return 0
+
+    process.role.works = works
+    process.runner.turn_in(loop)
+    process.runner.turn()
+    assert len(process.role.passes) == 2
+
+
+def test_a_process_that_sleeps_first_makes_sure_that_nobody_has_work(house, loop):
+    process = Process(house, "park")
+    left = [3, 2, 1]
+    process.role.works = lambda: left.pop() if left else 0
+    process.runner.turn_in(loop)
+    process.runner.turn()
+    assert not left
+    assert len(process.role.passes) == 4
+
+
+def test_an_error_in_a_role_ends_the_process(house):
+    process = Process(house, "busy_spin")
+
+    def fail() -> int:
+        raise ZeroDivisionError("torn")
+
+    process.role.works = fail
+    assert process.run(5.0) == EXIT_FATAL
+    assert process.context.page.state == RoleState.FAILED
+    assert len(process.role.passes) == 1, "nothing turns after it"
