@@ -31,7 +31,7 @@ HOSTS = {
     "feed": ("feed",),
     "hot": ("strategy", "risk"),
     "execution": ("execution",),
-    "cold": ("account", "recorder"),
+    "cold": ("account", "recorder", "paper"),
 }
 
 
@@ -181,6 +181,8 @@ def test_no_order_is_lost_whatever_is_struck(chaos: Chaos, topology: str, seed: 
     assert report["kill_count"] + report["stop_count"] > 0
     assert report["venue_fault_count"] > 0
     assert report["orders"] > 0
+    assert report["by_hand"] > 0
+    assert report["paper_orders"] > 0
 
 
 @pytest.mark.timeout(WAIT_S)
