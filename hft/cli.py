@@ -132,6 +132,15 @@ def shm_create(
     system_shm.create(config_file.load(config_file.find(config), given), tell, user_prefix)
 
 
+@shm.command(name="arm")
+@_of_system
+def shm_arm(name: str | None, run_dir: str | None) -> None:
+    """Let it trade where nobody has to say so, as `hft up` does: demo and paper."""
+    from tools.system import shm as system_shm
+
+    click.echo(system_shm.arm(_running(name, run_dir)))
+
+
 @shm.command(name="remove")
 @_of_system
 def shm_remove(name: str | None, run_dir: str | None) -> None:
