@@ -121,6 +121,12 @@ def test_every_broken_variant_has_its_trial() -> None:
     assert set(MUTANTS) == set(TRIALS)
 
 
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_every_broken_variant_can_still_be_made(project_root: Path, mutant: str) -> None:
+    program = f"from tools.chaos.mutants import install; install({mutant!r})"
+    subprocess.run([sys.executable, "-c", program], cwd=project_root, check=True)
+
+
 @pytest.mark.parametrize("only", [("earthquake",), ("halt", "kill"), ("soak", "ban")])
 def test_kinds_that_cannot_be_run_are_refused(only: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):
