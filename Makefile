@@ -80,7 +80,7 @@ install-program: build # an environment of its own: no editable checkout, no too
 install-units: # everything else: needs no build
 	@install -d '$(HOME_DIR)' $(addprefix '$(DESTDIR)$(PREFIX)'/,$(UNIT_DIR) $(DROP_INS:%=$(UNIT_DIR)/%) \
 		lib/systemd/system-preset lib/sysusers.d lib/tmpfiles.d lib/sysctl.d share/doc/hft) \
-		'$(DESTDIR)/etc/tuned/hft' '$(DESTDIR)/etc/hft'
+		'$(DESTDIR)/etc/tuned/hft' '$(DESTDIR)/etc/hft' '$(DESTDIR)/etc/sudoers.d'
 	@set -e; for unit in $(UNITS); do sed 's|@PREFIX@|$(PREFIX)|g' systemd/$$unit \
 		>'$(DESTDIR)$(PREFIX)/$(UNIT_DIR)/'$$unit; done
 	@$(INSTALL) systemd/hft-.service.d/*.conf '$(DESTDIR)$(PREFIX)/$(UNIT_DIR)/hft-.service.d'
@@ -91,6 +91,8 @@ install-units: # everything else: needs no build
 	@$(INSTALL) systemd/tmpfiles.d/hft.conf '$(DESTDIR)$(PREFIX)/lib/tmpfiles.d'
 	@$(INSTALL) systemd/sysctl.d/60-hft.conf '$(DESTDIR)$(PREFIX)/lib/sysctl.d'
 	@$(INSTALL) systemd/tuned/tuned.conf '$(DESTDIR)/etc/tuned/hft'
+	@sed 's|@PREFIX@|$(PREFIX)|g' systemd/sudoers.d/hft >'$(DESTDIR)/etc/sudoers.d/hft'
+	@chmod 440 '$(DESTDIR)/etc/sudoers.d/hft'
 	@$(INSTALL) systemd/hft.toml.example '$(DESTDIR)/etc/hft'
 	@$(INSTALL) systemd/README.md '$(DESTDIR)$(PREFIX)/share/doc/hft/systemd.md'
 	@install -m 755 systemd/emergency_cancel.py '$(HOME_DIR)'
@@ -101,7 +103,8 @@ uninstall: ## what `make install` put there; settings, keys, state and users sta
 	@rm -f $(UNITS:%='$(DESTDIR)$(PREFIX)/$(UNIT_DIR)/%') '$(DESTDIR)$(PREFIX)/bin/hft' \
 		'$(DESTDIR)$(PREFIX)/lib/systemd/system-preset/90-hft.preset' \
 		'$(DESTDIR)$(PREFIX)/lib/sysusers.d/hft.conf' '$(DESTDIR)$(PREFIX)/lib/tmpfiles.d/hft.conf' \
-		'$(DESTDIR)$(PREFIX)/lib/sysctl.d/60-hft.conf' '$(DESTDIR)/etc/hft/hft.toml.example'
+		'$(DESTDIR)$(PREFIX)/lib/sysctl.d/60-hft.conf' '$(DESTDIR)/etc/hft/hft.toml.example' \
+		'$(DESTDIR)/etc/sudoers.d/hft'
 
 INSTALL := install -m 644
 HOME_DIR = $(DESTDIR)$(PREFIX)/lib/hft

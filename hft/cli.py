@@ -20,6 +20,7 @@ from hft.cli_options import of_system as _of_system
 from hft.cli_options import print_json as _print_json
 from hft.cli_options import running as _running
 from hft.cli_order import order
+from hft.cli_shm import shm
 from hft.cli_strategy import new_strategy, strategy
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, HftError
 from tools.risk.command import audit, risk
@@ -107,41 +108,6 @@ def up(config: str | None, name: str | None, topology: str | None, *, detach: bo
     for (_, key), value in given.items():
         arguments += [f"--{key}", value]
     return system_up.detach(settings, arguments, tell)
-
-
-@cli.group()
-def shm() -> None:
-    """Shared memory alone, for roles that somebody else starts (systemd)."""
-
-
-@shm.command(name="create")
-@click.argument("config", required=False)
-@click.option("--name", help="Run under this name instead of the configured one.")
-@click.option("--topology", type=click.Choice(["compact", "dedicated"]))
-@click.option("--user-prefix", metavar="PREFIX",
-              help="Give each segment to its role's user: PREFIX and the role.")  # fmt: skip
-def shm_create(
-    config: str | None, name: str | None, topology: str | None, user_prefix: str | None
-) -> None:
-    """Check venue and host as `hft up` does, and make what the roles need."""
-    from hft import config_file
-    from tools.system import shm as system_shm
-    from tools.terminal import tell
-
-    overrides = {("system", "name"): name, ("system", "topology"): topology}
-    given = {key: value for key, value in overrides.items() if value is not None}
-    system_shm.create(config_file.load(config_file.find(config), given), tell, user_prefix)
-
-
-@shm.command(name="remove")
-@_of_system
-def shm_remove(name: str | None, run_dir: str | None) -> None:
-    """Remove it again; refused while a role runs."""
-    from tools.system import shm as system_shm
-    from tools.system.places import run_root
-    from tools.terminal import tell
-
-    system_shm.remove(run_root(run_dir or ""), name, tell)
 
 
 @cli.command()
@@ -536,6 +502,7 @@ def _state_dir(name: str | None, run_dir: str | None, state_dir: str | None) -> 
 
 
 cli.add_command(order)
+cli.add_command(shm)
 cli.add_command(strategy)
 cli.add_command(new_strategy)
 

@@ -118,7 +118,8 @@ class Risk:
         noted = self._page.pending(STATE_SLOT)
         self._state = permit_state(self._permit.load() if noted is None else noted[1])
         self._limits, problem = limits_file.in_force_or_configured(self._context.plan)
-        self._book, self._observed = self._new_book(), self._new_book()
+        self._book, self._paper = self._new_book(), self._new_book()
+        self._observed = self._new_book()
         self._watch = RiskWatch(self._context, self._book)
         text = f"{self._limits.policy}, version {self._limits.version:#x} {problem}"
         self._watch.tell(AlertCode.LIMITS_CHANGED, Severity.INFORMATION, text)

@@ -89,13 +89,18 @@ class Desk:
         self._marks.write(BTC)
 
     def ask(
-        self, *, price_e8: int = 999 * E8 // 10, qty_e8: int = E8, side: Side = Side.BUY
+        self,
+        *,
+        price_e8: int = 999 * E8 // 10,
+        qty_e8: int = E8,
+        side: Side = Side.BUY,
+        mode: Mode = Mode.LIVE,
     ) -> int:
         self._order_seq += 1
         order_id = make_order_id(1, self.strategy.epoch, self._order_seq)
         intent = self.intent
         intent.clear()
-        intent.kind, intent.mode, intent.instrument_id = int(Kind.INTENT), int(Mode.LIVE), BTC
+        intent.kind, intent.mode, intent.instrument_id = int(Kind.INTENT), int(mode), BTC
         intent.order_id, intent.strategy_id = order_id, 1
         intent.price_e8, intent.qty_e8 = price_e8, qty_e8
         intent.side, intent.action = int(side), int(Action.PLACE)
@@ -270,6 +275,18 @@ def test_successor_inherits_state_exposure_and_place_in_the_ring(house, desk):
     # One open order a side is this policy's limit: the successor knows of the one it did not judge.
     assert answered[-1][1] is Reason.OPEN_ORDERS_MAX
     assert successor._state is TradingState.ACTIVE, "the trading state is inherited"
+
+
+@pytest.mark.parametrize("mode", [Mode.PAPER, Mode.OBSERVE])
+def test_successor_begins_beside_approvals_that_execution_has_not_passed(house, desk, mode):
+    risk, context = start(house)
+    desk.ask(mode=mode)
+    risk.do_work(time.monotonic_ns())
+    house.end(context)
+
+    successor, _ = start(house, is_armed=False)
+    assert successor._page.state == RoleState.READY
+    assert successor._book.worst_long_e8(BTC) == 0, "nothing of it is live"
 
 
 @pytest.mark.parametrize("is_visible", [True, False])

@@ -17,7 +17,7 @@ import pytest
 
 from hft import config_file
 from hft.config import Config
-from hft.graph import ROLES
+from hft.graph import OPTIONAL_ROLES, ROLES
 from hft.roles.process import SIGNING_ROLES
 from tools.demo.venue import DemoVenue, running_venue
 from tools.system import shm
@@ -51,6 +51,7 @@ symbols = ["BTCUSDT"]
 parameters = {{ quote_notional = "120", position_notional_max = "600" }}
 """
 READY_S: Final = 60.0
+FIRST_UID: Final = 61_000
 PROGRAM = Path(sys.executable).resolve()
 PLACES = (PROGRAM, *PROGRAM.parents)
 
@@ -117,6 +118,30 @@ class Host:
         assert exit_code == 0, err
         assert "segments" in out
 
+    def make_owned(self) -> None:
+        """The same, with a user for every role and for who trades by hand."""
+        names = (*ROLES, *OPTIONAL_ROLES, "control")
+        self.owners = {name: FIRST_UID + number for number, name in enumerate(names)}
+        os.environ["CREDENTIALS_DIRECTORY"] = str(self.credentials)
+        try:
+            shm.make(self.config, lambda line: None, self.owners)
+        finally:
+            del os.environ["CREDENTIALS_DIRECTORY"]
+
+    def hft_as(self, user: str, *arguments: str) -> tuple[int, str, str]:
+        """A command of somebody in the group: of ``control``, or of a person."""
+        self.owners.setdefault(user, FIRST_UID + len(self.owners))
+        done = subprocess.run(
+            [*self._as_user(user, is_person=True), sys.executable, "-m", "hft.cli", *arguments],
+            cwd=self._project_root,
+            env=self.public_environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            umask=0o022,
+        )
+        return done.returncode, done.stdout, done.stderr
+
     def start(self, role: str) -> None:
         """Start a role as its unit does: as its user, with a socket for what it tells."""
         path = self.root / f"notify.{role}"
@@ -148,11 +173,15 @@ class Host:
             start_new_session=True,
         )
 
-    def _as_user(self, role: str) -> list[str]:
+    def _as_user(self, role: str, *, is_person: bool = False) -> list[str]:
+        """As systemd does it; a person has a group of his own, and is a member of the roles'."""
         if role not in self.owners:
             return []
-        command = ["setpriv", f"--reuid={self.owners[role]}", f"--regid={os.getegid()}",
-                   "--clear-groups", "--inh-caps=-all"]  # fmt: skip
+        uid, group = self.owners[role], os.getegid()
+        groups = [f"--regid={group}", "--clear-groups"]
+        if is_person:
+            groups = [f"--regid={uid}", f"--groups={group}"]
+        command = ["setpriv", f"--reuid={uid}", *groups, "--inh-caps=-all"]
         if not all(place.stat().st_mode & 0o001 for place in PLACES):
             # The interpreter lies in somebody's home: let the user read, but not write, anywhere.
             command[-1] = "--inh-caps=-all,+dac_read_search"
@@ -173,10 +202,10 @@ class Host:
         self.hear(role, "STOPPING=1")
         return self.roles[role].wait(READY_S)
 
-    def start_all(self) -> None:
-        for role in ROLES:
+    def start_all(self, roles: tuple[str, ...] = ROLES) -> None:
+        for role in roles:
             self.start(role)
-        for role in ROLES:
+        for role in roles:
             self.hear(role, "READY=1")
 
     def kill_all(self) -> None:

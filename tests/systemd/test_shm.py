@@ -10,10 +10,14 @@ import pytest
 
 import ipc
 from hft.graph import ROLES
-from tools.system import shm, status
+from hft.roles.context import load_plan
+from tools.system import status
 from tools.system.waiting import wait_until
 
-FIRST_UID = 61_000
+NEEDS_USERS = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None,
+    reason="only root can start processes of other users, with setpriv",
+)
 
 
 def test_what_is_made_is_removed_and_nothing_to_remove_is_no_mistake(host: Any) -> None:
@@ -75,23 +79,16 @@ def test_a_killed_role_is_started_again_alone(host: Any) -> None:
     assert not host.run_dir.exists()
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("setpriv") is None,
-    reason="only root can start processes of other users, with setpriv",
-)
+@NEEDS_USERS
 def test_every_role_has_a_user_of_its_own_and_only_the_writer_can_write(host: Any) -> None:
-    host.owners = {role: FIRST_UID + number for number, role in enumerate(ROLES)}
-    os.environ["CREDENTIALS_DIRECTORY"] = str(host.credentials)
-    try:
-        shm.make(host.config, lambda line: None, host.owners)
-    finally:
-        del os.environ["CREDENTIALS_DIRECTORY"]
+    host.make_owned()
     host.start_all()
     assert host.hft("arm", "--reason", "test")[0] == 0
     owner_of = {path.name.removeprefix(f"hft.{host.name}."): path.stat().st_uid
                 for path in Path("/dev/shm").glob(f"hft.{host.name}.*")}  # fmt: skip
     assert owner_of["decisions"] == host.owners["risk"]
     assert owner_of["market"] == owner_of["page.feed"] == host.owners["feed"]
+    assert owner_of["intents.manual"] == owner_of["page.control"] == host.owners["control"]
     assert owner_of["halt"] == owner_of["bells"] == 0
     found = status.read(host.run_dir)
     assert found.problems == ()
@@ -100,6 +97,54 @@ def test_every_role_has_a_user_of_its_own_and_only_the_writer_can_write(host: An
         lambda: status.read(host.run_dir).open_orders > 0, pid=execution.pid, timeout_s=30
     )
     assert "no order is open" in host.hft("halt")[1]
+
+
+def test_demo_and_paper_arm_themselves_and_live_waits_for_a_person(host: Any) -> None:
+    text = host.path.read_text()
+    for mode, state in (("paper", "ACTIVE"), ("live", "HALTED")):
+        host.path.write_text(text.replace("[system]\n", f'[system]\nmode = "{mode}"\n'))
+        host.make()
+        roles = load_plan(host.run_dir).roles
+        assert ("paper" in roles) == (host.run_dir / "paper.planned").exists() == (mode == "paper")
+        host.start_all(roles)
+        exit_code, out, err = host.hft("shm", "arm")
+        assert exit_code == 0, err
+        assert mode in out
+        assert status.read(host.run_dir).trading_state == state
+        host.kill_all()
+        assert host.hft("down")[0] == 0
+
+
+@NEEDS_USERS
+def test_people_trade_by_hand_and_change_limits_without_being_root(host: Any) -> None:
+    text = host.path.read_text().replace(
+        "[[strategies]]", "[risk.manual]\nenabled = true\n\n[[strategies]]"
+    )
+    host.path.write_text(text.replace('name = "maker"', 'name = "maker"\nmode = "paper"'))
+    host.make_owned()
+    host.start_all(load_plan(host.run_dir).roles)
+    assert host.hft_as("control", "arm", "--reason", "test")[0] == 0
+    place = ("order", "buy", "BTCUSDT", "0.002", "--market", "--yes")
+    exit_code, out, err = host.hft_as("control", *place)
+    assert (exit_code, "bought 0.002" in out) == (0, True), err
+    exit_code, _, err = host.hft_as("person", *place)  # of the group, and not the ring's owner
+    assert exit_code != 0
+    assert "Traceback" not in err
+    for who, limit in (("person", "400"), ("control", "300")):
+        set_limit = f"order_notional_max={limit}"
+        exit_code, out, err = host.hft_as(who, "risk", "set", set_limit, "--reason", "test")
+        assert exit_code == 0, err
+    risk = host.roles["risk"]
+    risk.kill()
+    risk.wait()
+    host.start("risk")  # and the successor reads what people have written
+    host.hear("risk", "READY=1")
+    exit_code, out, err = host.hft_as("person", "strategy", "mode", "maker", "observe")
+    assert exit_code == 0, err
+    assert host.hft_as("person", "audit")[0] == 0
+    assert host.hft_as("person", "halt", "--reason", "enough")[0] == 0
+    journal = host.root / "state" / host.name / "journal"
+    assert not os.access(journal, os.W_OK) or os.geteuid() == 0
 
 
 def test_a_user_that_does_not_exist_is_told(host: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hft import config_file
-from hft.graph import ROLES
+from hft.graph import OPTIONAL_ROLES, ROLES
 
 NEEDS_SYSTEMD = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="needs systemd-analyze"
@@ -19,7 +19,9 @@ OFFLINE, ONLINE, CREATOR = 10, 20, 25
 EXPOSURES = {
     "hft-risk": OFFLINE,
     "hft-strategy@strategy": OFFLINE,
+    "hft-paper": OFFLINE,
     "hft-recorder": OFFLINE,
+    "hft-arm": OFFLINE,
     "hft-feed": ONLINE,
     "hft-execution": ONLINE,
     "hft-account": ONLINE,
@@ -27,7 +29,10 @@ EXPOSURES = {
     "hft-shm": CREATOR,
     "hft-emergency-cancel": ONLINE,
 }
-UNIT_OF_ROLE = {role: f"hft-{role}" for role in ROLES} | {"strategy": "hft-strategy@"}
+UNIT_OF_ROLE = {role: f"hft-{role}" for role in (*ROLES, *OPTIONAL_ROLES)} | {
+    "strategy": "hft-strategy@"
+}
+OTHER_UNITS = ("hft-shm", "hft-arm", "hft-metrics", "hft-emergency-cancel")
 
 
 class Installed:
@@ -110,16 +115,57 @@ def test_every_role_has_a_unit_and_the_target_wants_it(installed: Installed) -> 
         assert f"{name}.service" in target
 
 
-@pytest.mark.parametrize("unit", UNIT_OF_ROLE.values())
+@pytest.mark.parametrize("role", UNIT_OF_ROLE)
 def test_roles_are_watched_and_their_end_cancels_the_orders(
-    installed: Installed, unit: str
+    installed: Installed, role: str
 ) -> None:
-    settings = installed.unit(unit)
+    settings = installed.unit(UNIT_OF_ROLE[role])
     assert settings["Type"] == ["notify"]
     assert settings["WatchdogSec"] == ["2s"]
     assert settings["WatchdogSignal"] == ["SIGKILL"]
-    assert settings["OnFailure"] == ["hft-emergency-cancel.service"]
     assert settings["StartLimitBurst"] == ["3"]
+    if role in OPTIONAL_ROLES:
+        assert "OnFailure" not in settings  # no live order hangs on them
+    else:
+        assert settings["OnFailure"] == ["hft-emergency-cancel.service"]
+
+
+def test_an_optional_role_starts_where_the_plan_has_it(installed: Installed) -> None:
+    for role in OPTIONAL_ROLES:
+        settings = installed.unit(UNIT_OF_ROLE[role])
+        assert settings["ConditionPathExistsGlob"] == [f"/run/hft/*/{role}.planned"]
+
+
+def test_who_arms_waits_for_every_role(installed: Installed) -> None:
+    after = " ".join(installed.unit("hft-arm")["After"])
+    for unit in UNIT_OF_ROLE.values():
+        assert f"{unit}strategy.service" in after if unit.endswith("@") else f"{unit}.service"
+    assert installed.unit("hft-arm")["RemainAfterExit"] == ["yes"]  # once, whoever starts again
+
+
+def test_each_unit_writes_only_where_it_has_to(installed: Installed) -> None:
+    writes = {unit: set(" ".join(installed.unit(unit)["ReadWritePaths"]).split())
+              for unit in (*UNIT_OF_ROLE.values(), *OTHER_UNITS)}  # fmt: skip
+    assert all("/run/hft" in paths for paths in writes.values())
+    assert writes["hft-strategy@"] == {"/run/hft", "-/var/lib/hft/default/strategies"}
+    for unit in ("hft-risk", "hft-paper", "hft-emergency-cancel"):
+        assert writes[unit] == {"/run/hft"}
+    for unit in ("hft-recorder", "hft-arm", "hft-shm"):
+        assert "/var/lib/hft" in writes[unit]
+
+
+def test_operators_may_become_only_who_trades_by_hand(installed: Installed) -> None:
+    path = installed.package / "etc" / "sudoers.d" / "hft"
+    assert path.stat().st_mode & 0o777 == 0o440  # else sudo does not read it
+    rules = [line for line in path.read_text().splitlines() if line.startswith("%")]
+    assert len(rules) == 1
+    who, _, commands = rules[0].partition(" NOPASSWD: ")
+    assert who == "%hft-operators ALL=(hft-control)"
+    for command in commands.split(", "):
+        assert re.fullmatch(rf"{installed.prefix}/bin/hft (order|monitor) \*", command)
+    if shutil.which("visudo") is not None:
+        done = subprocess.run(["visudo", "-cf", path], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("unit", [*UNIT_OF_ROLE.values(), "hft-shm", "hft-emergency-cancel"])
@@ -152,7 +198,7 @@ def test_alpha_stops_before_the_orders_and_those_before_their_books(installed: I
 def test_every_user_of_a_unit_is_a_system_user(installed: Installed) -> None:
     lines = (installed.tree / "lib" / "sysusers.d" / "hft.conf").read_text().splitlines()
     users = {line.split()[1] for line in lines if line.startswith("u ")}
-    units = (*UNIT_OF_ROLE.values(), "hft-shm", "hft-metrics", "hft-emergency-cancel")
+    units = (*UNIT_OF_ROLE.values(), *OTHER_UNITS)
     wanted = {installed.unit(unit)["User"][0] for unit in units}
     assert users == wanted - {"root"}
 
@@ -170,7 +216,10 @@ def test_users_can_be_made(installed: Installed, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "not a valid" not in done.stderr
     names = [line.split(":")[0] for line in (tmp_path / "etc" / "passwd").read_text().splitlines()]
-    assert {f"hft-{role}" for role in ROLES} <= set(names)
+    assert {f"hft-{role}" for role in (*ROLES, *OPTIONAL_ROLES, "control")} <= set(names)
+    groups = dict(line.split(":", 1) for line in (tmp_path / "etc" / "group").read_text().split())
+    assert groups["hft"].endswith(":hft-control")
+    assert groups["hft-operators"].endswith(":")  # nobody, until somebody is let in
 
 
 def test_example_settings_hold_and_name_the_credentials_of_the_units(

@@ -31,7 +31,7 @@ HOSTS = {
     "feed": ("feed",),
     "hot": ("strategy", "risk"),
     "execution": ("execution",),
-    "cold": ("account", "recorder"),
+    "cold": ("account", "recorder", "paper"),
 }
 
 
@@ -121,6 +121,12 @@ def test_every_broken_variant_has_its_trial() -> None:
     assert set(MUTANTS) == set(TRIALS)
 
 
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_every_broken_variant_can_still_be_made(project_root: Path, mutant: str) -> None:
+    program = f"from tools.chaos.mutants import install; install({mutant!r})"
+    subprocess.run([sys.executable, "-c", program], cwd=project_root, check=True)
+
+
 @pytest.mark.parametrize("only", [("earthquake",), ("halt", "kill"), ("soak", "ban")])
 def test_kinds_that_cannot_be_run_are_refused(only: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):
@@ -181,6 +187,8 @@ def test_no_order_is_lost_whatever_is_struck(chaos: Chaos, topology: str, seed: 
     assert report["kill_count"] + report["stop_count"] > 0
     assert report["venue_fault_count"] > 0
     assert report["orders"] > 0
+    assert report["by_hand"] > 0
+    assert report["paper_orders"] > 0
 
 
 @pytest.mark.timeout(WAIT_S)

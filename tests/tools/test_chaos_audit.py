@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hft.core.order_id import foreign_order_id
-from hft.graph import ring
-from hft.records import Action, ExecKind, JournalKind, OrderState, Reason, Side
+from hft.graph import RingId, ring
+from hft.records import Action, ExecKind, JournalKind, Mode, OrderState, Reason, Side
 from hft.units import NS_PER_MS, NS_PER_S, parse_e8
 from hft.venues.binance_usdm.order_text import client_order_id
 from tools.chaos.audit import INVARIANTS, audit
@@ -103,6 +103,27 @@ SOUND = Evidence(
     journal=journal(PLACE),
     executions=rows("executions", SENT, FILL),
 )
+
+
+ON_PAPER = ORDER_ID + 7
+PAPER_SENT = {**SENT, "order_id": ON_PAPER, "mode": Mode.PAPER}
+PAPER_FILL = {**FILL, "order_id": ON_PAPER, "mode": Mode.PAPER}
+PAPER_DECISION = {**TERMS, "order_id": ON_PAPER, "action": Action.PLACE, "mode": Mode.PAPER}
+BESIDE = replace(
+    SOUND,
+    intents=rows("intents.strategy", {**TERMS, "action": Action.PLACE},
+                 {**TERMS, "order_id": ON_PAPER, "action": Action.PLACE}),
+    manual=rows("intents.manual", {"action": Action.CANCEL}),
+    decisions=rows(
+        "decisions",
+        {**TERMS, "action": Action.PLACE, "cause_seq": 1},
+        {**PAPER_DECISION, "cause_seq": 2},
+        {"action": Action.CANCEL, "cause_ring": RingId.MANUAL, "cause_seq": 1},
+    ),
+    paper=rows("executions.paper", PAPER_SENT, PAPER_FILL),
+    paper_positions={"BTCUSDT": OurPosition(QTY, 1)},
+)  # fmt: skip
+"""As ``SOUND``, with an order on paper and a cancel by hand."""
 
 
 def with_books(**changes: Any) -> Evidence:
@@ -287,6 +308,36 @@ DAMAGES = {
             at_times(faults=silenced(4.0), pull_ns=NS_PER_S), executions=rows("executions", SENT)
         ),
     ),
+    "an order on paper that was sent": (
+        "paper stays out of the live books",
+        replace(BESIDE, journal=journal(PLACE, {**PLACE, "order_id": ON_PAPER})),
+    ),
+    "a fill on paper in the live books": (
+        "paper stays out of the live books",
+        replace(BESIDE, executions=rows("executions", SENT, FILL, PAPER_FILL)),
+    ),
+    "a position on paper that its fills do not make": (
+        "paper position is the sum of its fills",
+        replace(BESIDE, paper_positions={"BTCUSDT": OurPosition(QTY + 1, 1)}),
+    ),
+    "an order on paper without an end": (
+        "every order on paper ended",
+        replace(BESIDE, paper=rows("executions.paper", PAPER_SENT), paper_positions={}),
+    ),
+    "an intent by hand without judgement": (
+        "every intent judged once",
+        replace(BESIDE, manual=rows("intents.manual", TERMS, TERMS)),
+    ),
+    "an intent by hand judged twice": (
+        "every intent judged once",
+        replace(
+            BESIDE,
+            decisions=rows(
+                "decisions",
+                *[{"action": 3, "cause_ring": RingId.MANUAL, "cause_seq": 1}] * 2,
+            ),
+        ),
+    ),
     "a request while banned": ("no request while banned", complaining("banned")),
     "a broken rule": ("the venue's rules kept", complaining("weight limit")),
 }
@@ -296,6 +347,10 @@ def test_sound_books_pass_every_invariant() -> None:
     audited = audit(SOUND)
     assert audited.findings == ()
     assert set(audited.checked) == set(INVARIANTS)
+
+
+def test_orders_on_paper_and_by_hand_are_sound() -> None:
+    assert audit(BESIDE).findings == ()
 
 
 @pytest.mark.parametrize("name", DAMAGES)

@@ -96,7 +96,7 @@ class System:
     def bid(self, bps: int = 10) -> str:
         """A price that rests: so far below the mid."""
         with ManualDesk(self.run_dir) as desk:
-            mid_e8 = desk._mid_e8("BTCUSDT")
+            mid_e8 = desk.mid_e8("BTCUSDT")
         return f"{floor_to(mid_e8 - mid_e8 * bps // 10_000, E8 // 10) / E8:.1f}"
 
 
@@ -125,7 +125,7 @@ def system(
 
 def _is_live(desk: ManualDesk) -> bool:
     try:
-        desk._mid_e8("BTCUSDT")
+        desk.mid_e8("BTCUSDT")
     except UnreachableError:
         return False
     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tools.chaos import audit_account, audit_orders, audit_times
+from tools.chaos import audit_account, audit_orders, audit_paper, audit_times
 from tools.chaos.evidence import Audit, Check, Evidence, Finding
 
 EVIDENCE_MAX: Final = 3
@@ -16,6 +16,7 @@ INVARIANTS: Final[Mapping[str, Check]] = {
     **audit_account.CHECKS,
     **audit_orders.CHECKS,
     **audit_times.CHECKS,
+    **audit_paper.CHECKS,
 }
 """What has to hold, and what looks whether it does."""
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from hft.graph import RingId
 from hft.records import Action, ExecKind, JournalKind, OrderState, Reason
 from hft.units import E8, parse_e8
 from hft.venues.binance_usdm.order_text import client_order_id, parse_client_order_id
@@ -27,10 +28,10 @@ def _accepted_once(evidence: Evidence) -> tuple[int, Iterator[str]]:
 
 
 def _chosen_once(evidence: Evidence) -> tuple[int, Iterator[str]]:
-    """No strategy chose an id a second time, in whatever life."""
-    intents = evidence.intents
-    ids = intents[intents["action"] == Action.PLACE]["order_id"]
-    counts = Counter(ids.tolist())
+    """No strategy, and nobody by hand, chose an id a second time, in whatever life."""
+    counts: Counter[int] = Counter()
+    for intents in (evidence.intents, evidence.manual):
+        counts.update(intents[intents["action"] == Action.PLACE]["order_id"].tolist())
     doubled = (
         f"{client_order_id(number)} was chosen for {n} orders"
         for number, n in counts.items()
@@ -72,7 +73,7 @@ def _journalled(evidence: Evidence) -> tuple[int, Iterator[str]]:
 
 def _approved(evidence: Evidence) -> tuple[int, Iterator[str]]:
     """Every order of ours has one approved decision of that side, price and quantity."""
-    decisions = evidence.decisions
+    decisions = evidence.live_decisions
     good = decisions[decisions["reason"] == Reason.NONE]
     places = good[good["action"] == Action.PLACE]
     terms: dict[int, list[tuple[int, int, int]]] = {}
@@ -104,14 +105,20 @@ def _terms(side: str, price: str, qty: str) -> tuple[int, int, int]:
 
 def _judged_once(evidence: Evidence) -> tuple[int, Iterator[str]]:
     """Every intent has one decision, whatever died between them."""
-    counts = Counter(evidence.decisions["cause_seq"].tolist())
+    decisions = evidence.decisions
+    by_hand = (decisions["cause_ring"] == RingId.MANUAL).tolist()
+    counts = Counter(zip(by_hand, decisions["cause_seq"].tolist(), strict=True))
 
     def troubles() -> Iterator[str]:
-        yield from (f"intent {seq} was judged {n} times" for seq, n in counts.items() if n > 1)
-        if not evidence.lost.get("decisions"):
-            for seq in evidence.intents["seq"].tolist():
-                if seq not in counts:
-                    yield f"intent {seq} was never judged"
+        for (is_manual, seq), count in counts.items():
+            if count > 1:
+                yield f"{_INTENT[is_manual]} {seq} was judged {count} times"
+        if evidence.lost.get("decisions"):
+            return
+        for is_manual, intents in ((False, evidence.intents), (True, evidence.manual)):
+            for seq in intents["seq"].tolist():
+                if (is_manual, seq) not in counts:
+                    yield f"{_INTENT[is_manual]} {seq} was never judged"
 
     return len(counts), troubles()
 
@@ -130,7 +137,7 @@ def _one_reign(evidence: Evidence) -> tuple[int, Iterator[str]]:
 
 def _answered(evidence: Evidence) -> tuple[int, Iterator[str]]:
     """Every approved new order was sent or dropped, and the journal says which."""
-    decisions = evidence.decisions
+    decisions = evidence.live_decisions
     wanted = decisions[(decisions["reason"] == Reason.NONE) & (decisions["action"] == Action.PLACE)]
     told = entries(evidence.journal, JournalKind.PLACE, JournalKind.CONSUMED)
     known = set(told["order_id"].tolist())
@@ -205,7 +212,7 @@ def _exposed(evidence: Evidence) -> tuple[int, Iterator[str]]:
     troubles: list[str] = []
     executions = iter(_columns(evidence.executions, _EXECUTION_COLUMNS))
     pending = next(executions, None)
-    decisions = evidence.decisions
+    decisions = evidence.live_decisions
     good = decisions[(decisions["reason"] == Reason.NONE) & np.isin(decisions["action"], _OPENING)]
     for seq, judge_ns, number, instrument_id, side, price_e8, qty_e8 in _columns(
         good, _DECISION_COLUMNS
@@ -222,6 +229,7 @@ def _exposed(evidence: Evidence) -> tuple[int, Iterator[str]]:
     return len(good), iter(troubles)
 
 
+_INTENT: Final = {False: "intent", True: "intent by hand"}
 _REFUSALS: Final = (ExecKind.DROPPED, ExecKind.AMEND_REJECTED, ExecKind.CANCEL_REJECTED)
 """Of an order that is not in the books these say that it never was, or is over."""
 _OPENING: Final = (Action.PLACE, Action.AMEND)

@@ -36,9 +36,11 @@ RETURN_NS: Final = 3 * NS_PER_S
 def _contiguous(evidence: Evidence) -> tuple[int, Iterator[str]]:
     rings = {
         "intents.strategy": evidence.intents,
+        "intents.manual": evidence.manual,
         "decisions": evidence.decisions,
         "journal": evidence.journal,
         "executions": evidence.executions,
+        "executions.paper": evidence.paper,
     }
 
     def troubles() -> Iterator[str]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from hft import counters
 from hft.errors import CheckFailedError
-from hft.graph import ROLES
 from hft.units import NS_PER_S
 from tools.chaos.attendant import Attendant
 from tools.chaos.audit import audit
 from tools.chaos.drills import Drills
 from tools.chaos.evidence import Audit, Evidence, Finding
-from tools.chaos.gather import agrees, gather, refusals
+from tools.chaos.gather import agrees, gather, paper_positions, refusals
+from tools.chaos.hand import Hand
 from tools.chaos.observer import Observer
 from tools.chaos.options import HALT, SOAK, Options
 from tools.chaos.points import Words
@@ -55,9 +56,16 @@ class Course:
     """One run."""
 
     def __init__(
-        self, options: Options, stop: StopRequest, screen: Screen, venue: DemoVenue
+        self,
+        options: Options,
+        stop: StopRequest,
+        screen: Screen,
+        venue: DemoVenue,
+        context: Any,
     ) -> None:
+        """``context``: where processes are started from that are none of the system."""
         self._options, self._stop, self._screen, self._venue = options, stop, screen, venue
+        self._context = context
         self._strikes = 0
         self._hung: list[str] = []
         self._is_playing = False
@@ -66,7 +74,9 @@ class Course:
         self._cast: Cast
         self._recoveries: Recoveries
         self._attendant: Attendant
+        self._hand: Hand
         self._drills: Drills
+        self._observer: Observer
         self._soak: Soak
 
     def on_event(self, event: str) -> None:
@@ -91,9 +101,10 @@ class Course:
         seconds = options.minutes * 60
         kinds = () if options.mutant else options.fault_kinds
         faults = VenueFaults(self._venue.rest_url, options.seed, seconds, kinds)
-        observer = Observer(system.plan)
+        self._observer = observer = Observer(system.plan)
         self._recoveries = Recoveries(system.plan, is_cut_off=faults.cut_off)
         self._attendant = Attendant(system, self._recoveries)
+        self._hand = Hand(self._context, system.run_dir, options.seed)
         self._soak = Soak(system)
         striker = Striker(system, observer, self._recoveries, words, also=self._tend)
         self._drills = Drills(system, self._venue, striker, observer)
@@ -101,7 +112,10 @@ class Course:
         self._is_playing = True
         system.arm_itself()
         begun_ns = time.monotonic_ns()
-        self._act(begun_ns)
+        try:
+            self._act(begun_ns)
+        finally:
+            self._hand.stop()
         took_s = (time.monotonic_ns() - begun_ns) / NS_PER_S
         self._screen.end_progress()
         pages = Pages(system.plan)
@@ -122,6 +136,7 @@ class Course:
 
     def _tend(self, now_ns: int) -> None:
         self._attendant.poll(now_ns)
+        self._hand.poll(now_ns)
         if SOAK in self._options.only:
             self._soak.poll(now_ns)
 
@@ -133,6 +148,7 @@ class Course:
             self._drill(begun_ns)
             return
         self._attendant.is_on_duty = True
+        self._hand.is_on_duty = bool(options.has_company and options.strikes)
         if options.mutant:
             trial = TRIALS[options.mutant]
             self._pass_time(begun_ns, lambda: trial.act(cast))
@@ -143,6 +159,7 @@ class Course:
             cast.faults.start()
             self._strike(begun_ns)
         cast.faults.end()
+        self._hand.is_on_duty = False
         if LIVENESS not in self._troubles:
             self._recover(self._strikes + 1)
         self._attendant.is_on_duty = False
@@ -196,7 +213,8 @@ class Course:
 
     def _come_to_rest(self, pages: Pages) -> VenueBooks:
         """Halt; wait until nothing is open or unknown and account and venue say the same."""
-        striker = self._cast.striker
+        striker, observer = self._cast.striker, self._observer
+        plan = self._cast.system.plan
         self._cast.system.halt("the run is over")
         next_look_ns = 0
 
@@ -208,11 +226,13 @@ class Course:
             books = read_books(self._venue.rest_url)
             took_ns = time.monotonic_ns() - now_ns
             next_look_ns = now_ns + max(COMPARE_EVERY_NS, took_ns * COMPARE_SHARE)
-            return agrees(pages, books) and not any(order.is_open for order in books.orders)
+            is_booked = paper_positions(plan)[1] >= observer.newest_seq("executions.paper")
+            is_empty = not any(order.is_open for order in books.orders)
+            return is_booked and is_empty and agrees(pages, books)
 
         seconds = TRIAL_S_MAX if self._options.mutant else QUIET_S_MAX
         if not striker.run_for(seconds, until=is_at_rest):
-            states = {role: pages.page[role].state for role in ROLES}
+            states = {role: self._recoveries.page(role).state for role in plan.roles}
             self._trouble(
                 QUIETNESS,
                 f"after {seconds:g} s {pages.gauge('execution', counters.OPEN_ORDERS)} orders"
@@ -231,7 +251,7 @@ class Course:
                 resumed=times(recoveries.resumed_ns[role]),
                 hindered=times(recoveries.hindered_ns[role]),
             )
-            for role in ROLES
+            for role in self._cast.system.plan.roles
         }
         soak = self._soak.report() if SOAK in self._options.only else None
         if soak is not None:
@@ -267,6 +287,10 @@ class Course:
             fills=len(books.fills),
             intents=len(evidence.intents),
             decisions=len(evidence.decisions),
+            by_hand=len(evidence.manual),
+            by_hand_deaths=self._hand.deaths,
+            paper_orders=len(np.unique(evidence.paper["order_id"])),
+            paper_fills=sum(one.fills for one in evidence.paper_positions.values()),
             adjustments=evidence.adjustments,
             refusals=refusals(evidence),
             restarts=sum(child.restarts for child in self._cast.system.supervisor.children),

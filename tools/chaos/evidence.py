@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hft.core.order_id import foreign_order_id
-from hft.records import JournalKind, OrderState, Side
+from hft.graph import ring
+from hft.records import JournalKind, Mode, OrderState, Side
 from hft.venues.binance_usdm.order_text import parse_client_order_id
 from tools.chaos.striker import Death, Pause
 from tools.chaos.venue_books import VenueBooks
@@ -71,6 +72,22 @@ class Evidence:
     position_notional_max_e8: int = 0
     """Hard limit of the worst case of one instrument and direction; 0: not known."""
     timing: Timing = Timing()
+    manual: Records = field(default_factory=lambda: _none("intents.manual"))
+    """Intents by hand."""
+    paper: Records = field(default_factory=lambda: _none("executions.paper"))
+    paper_positions: Mapping[str, OurPosition] = field(default_factory=dict)
+
+    @property
+    def live_decisions(self) -> Records:
+        """Decisions that execution may act on."""
+        found: Records = self.decisions[self.decisions["mode"] != Mode.PAPER]
+        return found
+
+    @property
+    def paper_decisions(self) -> Records:
+        """Decisions of strategies on paper."""
+        found: Records = self.decisions[self.decisions["mode"] == Mode.PAPER]
+        return found
 
     @property
     def instruments(self) -> dict[str, int]:
@@ -93,6 +110,10 @@ class Evidence:
         """The key of a record of a fill."""
         symbol = self.symbols.get(int(row["instrument_id"]), "?")
         return symbol, int(row["trade_id"]), int(row["side"])
+
+
+def _none(ring_name: str) -> Records:
+    return np.zeros(0, dtype=ring(ring_name).records[0].dtype)
 
 
 def entries(journal: Records, *kinds: JournalKind) -> Records:

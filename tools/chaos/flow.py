@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK
-from tools.chaos import child, stage
+from tools.chaos import child, hand, stage
 from tools.chaos.course import Course, with_leaks
 from tools.chaos.leaks import LEAK, leaks, look_before, queue_key
 from tools.chaos.options import Options
@@ -20,6 +20,7 @@ from tools.chaos.points import Words
 from tools.chaos.report import Report, text
 from tools.chaos.trials import TRIALS, check_mutant
 from tools.demo.screen import Screen
+from tools.demo.settings import cold_cpus
 from tools.demo.venue import running_venue
 from tools.system.assembly import assembled
 from tools.system.places import remove_run_dir, run_root
@@ -62,12 +63,19 @@ def perform(options: Options, *, is_sound: bool = False) -> Report | None:
         StopRequest().installed() as stop,
         Screen(as_json=options.as_json) as screen,
         _home(name) as home,
-        running_venue(stage.simulator(options.seed), stage.cold_cpus(topology)) as venue,
+        running_venue(stage.simulator(options.seed), cold_cpus(topology)) as venue,
     ):
-        config = stage.settings(name, topology, home, venue, fences_age=not options.mutant)
-        course = Course(options, stop, screen, venue)
+        config = stage.settings(
+            name,
+            topology,
+            home,
+            venue,
+            fences_age=not options.mutant,
+            has_company=options.has_company,
+        )
         # The fork server imports the taps once, or every new life would pay for them.
-        warm_up((*PRELOAD, child.__name__))
+        context = warm_up((*PRELOAD, child.__name__, hand.__name__))
+        course = Course(options, stop, screen, venue, context)
         with assembled(config, on_event=course.on_event, target=target) as system:
             system.supervisor.add_helper("venue", venue.pid)
             words, key = Words(system.run_dir), queue_key(system.run_dir)

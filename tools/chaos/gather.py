@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-import msgspec
-
 import ipc
 from hft import counters
 from hft.config import Plan
-from hft.core.generated.views import Order
-from hft.core.policies import Limits, limits_for
-from hft.graph import ORDER_ROWS_MAX
-from hft.records import JournalKind, Reason
+from hft.core.generated.views import Order, Position
+from hft.graph import ORDER_ROWS_MAX, position_cell
+from hft.records import JournalKind, Mode, Reason
+from hft.roles import limits_file
 from hft.roles.context import cells_spec
 from hft.roles.order_guard import FEED_GRACE_NS
 from hft.units import NS_PER_MS, parse_e8
@@ -40,7 +38,7 @@ def gather(
     for instrument in plan.instruments:
         cell = pages.position(instrument.instrument_id)
         positions[instrument.symbol] = OurPosition(cell.position_e8, cell.fills, cell.adjusted_e8)
-    limits = _limits(plan)
+    limits = limits_file.configured(plan)
     stale_ns = min(limits.feed_age_ns_max, plan.config.feed.stale_ms * NS_PER_MS)
     return Evidence(
         books=books,
@@ -52,6 +50,9 @@ def gather(
         decisions=observer.records("decisions"),
         journal=observer.records("journal"),
         executions=observer.records("executions"),
+        manual=observer.records("intents.manual"),
+        paper=observer.records("executions.paper"),
+        paper_positions=paper_positions(plan)[0],
         lost={ring: observer.lost(ring) for ring in FOLLOWED},
         adjustments=pages.count("account", counters.ADJUSTMENTS),
         position_notional_max_e8=limits.position_notional_max_e8,
@@ -68,9 +69,19 @@ def gather(
     )
 
 
-def _limits(plan: Plan) -> Limits:
-    risk = plan.config.risk
-    return limits_for(risk.policy, plan.equity_e8, msgspec.structs.asdict(risk.limits))
+def paper_positions(plan: Plan) -> tuple[dict[str, OurPosition], int]:
+    """The account's positions on paper, and the execution on paper up to which all were booked."""
+    spec = cells_spec("positions")
+    buffer = bytearray(spec.item_bytes)
+    segment = ipc.Segment.attach(plan.name, spec)
+    reader, cell = ipc.CellReader(segment, buffer), Position(buffer)
+    found: dict[str, OurPosition] = {}
+    as_of: list[int] = []
+    for instrument in plan.instruments:
+        if reader.read(position_cell(Mode.PAPER, instrument.instrument_id)):
+            found[instrument.symbol] = OurPosition(cell.position_e8, cell.fills)
+            as_of.append(cell.executions_seq)
+    return found, min(as_of, default=0)
 
 
 def agrees(pages: Pages, books: VenueBooks) -> bool:

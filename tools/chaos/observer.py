@@ -13,7 +13,14 @@ from hft.config import Plan
 from hft.records import SLOT_BYTES
 from hft.roles.context import ring_spec
 
-FOLLOWED: Final = ("intents.strategy", "decisions", "journal", "executions")
+FOLLOWED: Final = (
+    "intents.strategy",
+    "intents.manual",
+    "decisions",
+    "journal",
+    "executions",
+    "executions.paper",
+)
 AT_ONCE: Final = 1_024
 
 
@@ -48,6 +55,10 @@ class Observer:
         """Collect what came since the last look."""
         for follower in self._followers.values():
             follower.poll()
+
+    def newest_seq(self, ring: str) -> int:
+        """The last record of a ring, seen or not."""
+        return self._followers[ring].reader.newest_seq
 
     def has_news(self, ring: str) -> bool:
         """Whether a record came since the last ``poll``."""

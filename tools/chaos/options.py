@@ -56,6 +56,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it is drills or a soak."""
         return self.only != () and self.only[0] in ALONE
 
+    @property
+    def has_company(self) -> bool:
+        """Whether somebody trades on paper and by hand beside the strategies.
+
+        Not in drills of the halt and trials: both are about the strategies' orders alone.
+        """
+        return HALT not in self.only and not self.mutant
+
     def check(self) -> None:
         """Refuse kinds that do not exist.
 

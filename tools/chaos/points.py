@@ -30,6 +30,8 @@ POINTS: Final = (
     "account.mid_cell",
     "account.before_commit",
     "recorder.mid_copy",
+    "paper.before_record",
+    "paper.between_record_and_row",
 )
 """Points of the ordinary course, each the name of its role and of what is half done there."""
 CANCEL_ALL: Final = "execution.in_cancel_all"

@@ -12,7 +12,6 @@ import ipc
 from hft import counters
 from hft.config import Plan
 from hft.counters import RoleState
-from hft.graph import ROLES
 from hft.units import NS_PER_MS
 from tools.system.segments import attach_page
 
@@ -58,14 +57,14 @@ class Recoveries:
         self, plan: Plan, *, is_cut_off: Callable[[int, int], bool] = lambda *_: False
     ) -> None:
         """``is_cut_off`` says whether the venue kept everybody from recovering meanwhile."""
-        self._pages = {role: attach_page(plan, role) for role in ROLES}
+        self._pages = {role: attach_page(plan, role) for role in plan.roles}
         self._is_cut_off = is_cut_off
         self._pending: dict[str, _Pending] = {}
-        self.safe_ns: dict[str, list[int]] = {role: [] for role in ROLES}
-        self.trading_ns: dict[str, list[int]] = {role: [] for role in ROLES}
-        self.resumed_ns: dict[str, list[int]] = {role: [] for role in ROLES}
+        self.safe_ns: dict[str, list[int]] = {role: [] for role in plan.roles}
+        self.trading_ns: dict[str, list[int]] = {role: [] for role in plan.roles}
+        self.resumed_ns: dict[str, list[int]] = {role: [] for role in plan.roles}
         """After a stop: until it beats and is ready."""
-        self.hindered_ns: dict[str, list[int]] = {role: [] for role in ROLES}
+        self.hindered_ns: dict[str, list[int]] = {role: [] for role in plan.roles}
         """Killed, until safe, while the venue kept it from that."""
 
     def page(self, role: str) -> ipc.RolePage:

@@ -74,6 +74,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     fills: int
     intents: int
     decisions: int
+    by_hand: int
+    """Intents of somebody who trades by hand."""
+    by_hand_deaths: int
+    paper_orders: int
+    paper_fills: int
     adjustments: int
     """Lasting differences between account and venue that were repaired."""
     refusals: dict[str, int]
@@ -102,6 +107,8 @@ def text(report: Report) -> str:
         f"armed   {_counts(report.incidents)}",
         f"orders  {report.orders} at the venue, {report.amends} amends, {report.fills} fills,"
         f" {report.intents} intents, {report.decisions} decisions",
+        f"beside  {report.by_hand} intents by hand in {report.by_hand_deaths} lives;"
+        f" {report.paper_orders} orders on paper, {report.paper_fills} fills",
         "",
         f"{'role':<11}{'safe p50':>10}{'p99':>9}{'max':>9}"
         f"{'trading p50':>14}{'p99':>9}{'max':>9}   ms",

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-import pinning
-from hft import config_file
 from hft.config import (
     Config,
     ExecutionConfig,
+    ManualConfig,
     RiskConfig,
     RiskLimits,
     StrategyConfig,
     SupervisorConfig,
-    SystemConfig,
-    VenueConfig,
 )
+from tools.demo.settings import ACCOUNT, SYMBOLS, checked, system_of, venue_of
 from tools.demo.venue import DemoVenue
-from tools.system.planner import plan_processes
-from tools.venue.config import AccountConfig
 from tools.venue.config import VenueConfig as SimulatorConfig
 
-SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-API_KEY: Final = "chaos-key"
-SECRET: Final = "chaos-secret"
-WALLET: Final = "10000"
 REST_MS: Final = 60
 """Pause of one side after a change: all quotes together change some 60 times a second."""
 LIMITS: Final = RiskLimits(messages_per_s_max=500, messages_per_minute_max=30_000)
 """What the load needs; all other limits are the demo's."""
+BY_HAND: Final = ManualConfig(enabled=True, messages_per_s_max=20, messages_per_minute_max=1_200)
 WEIGHT_PER_MINUTE: Final = 24_000
 """Ten times the venue's: every start costs requests, and here a day's starts come in a minute."""
 ORDERS_PER_10_S: Final = 3_000
@@ -44,7 +37,7 @@ def simulator(seed: int) -> SimulatorConfig:
     """The venue: more requests allowed than usual, everything else as it is."""
     return SimulatorConfig(
         symbols=SYMBOLS,
-        accounts=(AccountConfig(api_key=API_KEY, secret=SECRET, wallet=WALLET),),
+        accounts=(ACCOUNT,),
         seed=seed,
         weight_per_minute=WEIGHT_PER_MINUTE,
         orders_per_10_s=ORDERS_PER_10_S,
@@ -53,39 +46,48 @@ def simulator(seed: int) -> SimulatorConfig:
 
 
 def settings(
-    name: str, topology: str, home: Path, venue: DemoVenue, *, fences_age: bool = True
+    name: str,
+    topology: str,
+    home: Path,
+    venue: DemoVenue,
+    *,
+    fences_age: bool = True,
+    has_company: bool = True,
 ) -> Config:
     """The system's settings: two market makers, one that places anew and one that amends.
 
     Without ``fences_age`` old decisions are sent as well, and the permit alone is in their way.
+    Their company: a third market maker on paper, and somebody who trades by hand.
     """
-    key_file = home / "key"
-    key_file.touch(mode=0o600)
-    key_file.write_text(f"{API_KEY}\n{SECRET}\n")
+    company = (_maker("paper", SYMBOLS[1:], is_amending=True, mode="paper"),)
     config = Config(
         symbols=SYMBOLS,
-        system=_system(name, topology, home),
-        venue=VenueConfig(
-            rest_url=venue.rest_url,
-            streams_url=venue.streams_url,
-            api_url=venue.api_url,
-            key_file=str(key_file),
-            depth_stream="0ms",
+        system=system_of(name, topology, home),
+        venue=venue_of(venue, home),
+        risk=RiskConfig(
+            policy="demo", limits=LIMITS, manual=BY_HAND if has_company else ManualConfig()
         ),
-        risk=RiskConfig(policy="demo", limits=LIMITS),
         execution=ExecutionConfig() if fences_age else ExecutionConfig(decision_age_ms_max=AGE_MS),
         supervisor=SupervisorConfig(crashes_max=CRASHES_MAX),
         strategies=(
             _maker("placing", SYMBOLS[:2], is_amending=False),
             _maker("amending", SYMBOLS[2:], is_amending=True),
+            *(company if has_company else ()),
         ),
     )
-    return config_file.parse(config_file.to_toml(config), source="chaos", base=home)
+    return checked(config, home)
 
 
-def _maker(name: str, symbols: tuple[str, ...], *, is_amending: bool) -> StrategyConfig:
+def _maker(
+    name: str,
+    symbols: tuple[str, ...],
+    *,
+    is_amending: bool,
+    mode: Literal["live", "paper"] = "live",
+) -> StrategyConfig:
     return StrategyConfig(
         name=name,
+        mode=mode,
         plugin="hft.strategy.maker:Maker",
         symbols=symbols,
         parameters={
@@ -99,20 +101,3 @@ def _maker(name: str, symbols: tuple[str, ...], *, is_amending: bool) -> Strateg
             "is_amending": is_amending,
         },
     )
-
-
-def _system(name: str, topology: str, home: Path) -> SystemConfig:
-    return SystemConfig(
-        name=name,
-        topology="dedicated" if topology == "dedicated" else "compact",
-        mode="demo",
-        state_dir=str(home / "state"),
-    )
-
-
-def cold_cpus(topology: str) -> frozenset[int]:
-    """Cpus beside the hot processes: the simulator must not take their time."""
-    host = pinning.read_topology()
-    processes = plan_processes(Config(symbols=(), system=_system("chaos", topology, Path())), host)
-    hot = {process.cpu for process in processes if "account" not in process.roles}
-    return frozenset(host.allowed - hot) or host.allowed

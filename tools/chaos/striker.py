@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import ipc
 from hft import counters
+from hft.counters import RoleState
 from hft.units import NS_PER_MS, NS_PER_S
 from tools.chaos.observer import Observer
 from tools.chaos.points import CANCEL_ALL, NAMES, STOP, Words
@@ -233,9 +234,14 @@ class Striker:
     # -- state ------------------------------------------------------------------------------------
 
     def is_quiet(self) -> bool:
-        """Whether execution has nothing open and nothing unknown."""
+        """Whether execution has nothing open and nothing unknown, and paper nothing open."""
         page = self._recoveries.page("execution")
-        return not (page.gauge(counters.OPEN_ORDERS.id) or page.gauge(counters.UNKNOWN_ORDERS.id))
+        if page.gauge(counters.OPEN_ORDERS.id) or page.gauge(counters.UNKNOWN_ORDERS.id):
+            return False
+        if not self._system.plan.has_role("paper"):
+            return True
+        paper = self._recoveries.page("paper")
+        return paper.state == RoleState.READY and not paper.gauge(counters.OPEN_ORDERS.id)
 
     def close(self) -> None:
         """Detach."""

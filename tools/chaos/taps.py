@@ -153,6 +153,10 @@ class Taps:
         rings: dict[str, dict[str, Hook]] = {
             "intents.strategy": {"before": self.point("strategy.before_offer")},
             "decisions": {"after": self.point("risk.after_publish")},
+            "executions.paper": {
+                "before": self.point("paper.before_record"),
+                "after": self.point("paper.between_record_and_row"),
+            },
         }
         assert StrategyEngine.name == graph.ring("intents.strategy").writer
 

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 
 from hft.errors import UsageError
 from tools.chaos.points import FENCE
-from tools.chaos.stage import SYMBOLS
 from tools.chaos.striker import Pause, Striker
 from tools.chaos.venue_faults import VenueFaults
+from tools.demo.settings import SYMBOLS
 from tools.system.assembly import System
 
 CALM_S: Final = 0.3

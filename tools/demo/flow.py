@@ -12,39 +12,25 @@ from typing import Final
 
 import msgspec
 
-import pinning
-from hft import config_file, counters
-from hft.config import (
-    Config,
-    ManualConfig,
-    RiskConfig,
-    SystemConfig,
-    VenueConfig,
-)
+from hft import counters
+from hft.config import Config, ManualConfig, RiskConfig
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
-from hft.graph import COLD_ROLES
 from hft.units import NS_PER_S
 from tools.demo.ledger import Ledger
 from tools.demo.report import Pages, Report, collect
 from tools.demo.screen import Screen
+from tools.demo.settings import ACCOUNT, SYMBOLS, checked, cold_cpus, system_of, venue_of
 from tools.demo.strategies import chosen
 from tools.demo.venue import DemoVenue, running_venue
 from tools.metrics.helper import Helper
 from tools.system.assembly import System, assembled
 from tools.system.notes import load_notes
 from tools.system.places import Places, make_run_dir, remove_run_dir, run_root
-from tools.system.planner import plan_processes
 from tools.system.status import process_statuses
 from tools.system.stopping import StopRequest
 from tools.system.up import describe
-from tools.venue.config import AccountConfig
 from tools.venue.config import VenueConfig as SimulatorConfig
 
-SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-"""What the synthetic market has prices and rules for."""
-API_KEY: Final = "demo-key"
-SECRET: Final = "demo-secret"
-WALLET: Final = "10000"
 PROGRESS_S: Final = 0.1
 SETTLE_S_MAX: Final = 10.0
 COMPARE_EVERY_S: Final = 0.25
@@ -85,7 +71,7 @@ def run(options: Options) -> int:
         StopRequest().installed() as stop,
         Screen(as_json=options.as_json) as screen,
         _home(name, screen, keep=options.keep) as home,
-        running_venue(_simulator(options), _cold_cpus(options)) as venue,
+        running_venue(_simulator(options), cold_cpus(options.topology)) as venue,
     ):
         config = _settings(options, name, home, venue)
         screen.say(
@@ -209,7 +195,7 @@ def _simulator(options: Options) -> SimulatorConfig:
         stream_port=options.stream_port,
         api_port=options.api_port,
         symbols=options.symbols or SYMBOLS,
-        accounts=(AccountConfig(api_key=API_KEY, secret=SECRET, wallet=WALLET),),
+        accounts=(ACCOUNT,),
         seed=options.seed,
         recordings=tuple(str(Path(one).resolve()) for one in options.recordings),
         recording_speed=options.speed,
@@ -219,42 +205,14 @@ def _simulator(options: Options) -> SimulatorConfig:
 def _settings(options: Options, name: str, home: Path, venue: DemoVenue) -> Config:
     """The demo's settings, also written down for whoever wants to look at them."""
     symbols = options.symbols or (venue.symbols() if options.recordings else SYMBOLS)
-    key_file = home / "key"
-    key_file.touch(mode=0o600)
-    key_file.write_text(f"{API_KEY}\n{SECRET}\n")
     config = Config(
         symbols=symbols,
-        system=_system(options, name, home),
-        venue=VenueConfig(
-            rest_url=venue.rest_url,
-            streams_url=venue.streams_url,
-            api_url=venue.api_url,
-            key_file=str(key_file),
-            depth_stream="0ms",
-        ),
+        system=system_of(name, options.topology, home),
+        venue=venue_of(venue, home),
         risk=RiskConfig(policy="demo", manual=ManualConfig(enabled=True)),
         strategies=chosen(options.strategies, symbols),
     )
-    text = config_file.to_toml(config)
-    (home / "demo.toml").write_text(text)
-    return config_file.parse(text, source="the demo's settings", base=home)
-
-
-def _system(options: Options, name: str, home: Path) -> SystemConfig:
-    return SystemConfig(
-        name=name,
-        topology="dedicated" if options.topology == "dedicated" else "compact",
-        mode="demo",
-        state_dir=str(home / "state"),
-    )
-
-
-def _cold_cpus(options: Options) -> frozenset[int]:
-    """Cpus beside the hot processes: the simulator must not take their time."""
-    host = pinning.read_topology()
-    processes = plan_processes(Config(symbols=(), system=_system(options, "demo", Path())), host)
-    hot = {one.cpu for one in processes if not COLD_ROLES.issuperset(one.roles)}
-    return frozenset(host.allowed - hot) or host.allowed
+    return checked(config, home)
 
 
 @contextmanager

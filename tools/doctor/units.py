@@ -9,14 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 import pinning
 from hft.config import SystemConfig
 from hft.errors import UsageError
-from hft.graph import ROLES
+from hft.graph import OPTIONAL_ROLES, ROLES
 from tools.doctor.finding import cpu_text
-from tools.doctor.live import hot_names, plan_of
+from tools.doctor.live import hot_names
 
 STRATEGY: Final = "strategy"
 HOT_SLICE: Final = "hft-hot.slice"
@@ -31,13 +29,14 @@ def make(system: SystemConfig, topology: pinning.Topology) -> dict[str, str]:
     Raises:
         PlanError: the cpus that are configured cannot be had.
     """
-    plan = plan_of(msgspec.structs.replace(system, topology=DEDICATED), topology)
-    hot = hot_names(DEDICATED)
+    hot, roles = hot_names(DEDICATED), (*ROLES, *OPTIONAL_ROLES)
+    cold = [role for role in roles if role not in hot]
+    plan = pinning.make_plan(topology, hot, cold, system.cpus, system.wait, system.scheduling)
     files = {}
-    for role in ROLES:
+    for role in roles:
         files[f"{_unit(role)}.d/cpu.conf"] = _role(plan.of(role), topology)
     hot_cpus = {plan.cpu(role) for role in hot}
-    cold_cpus = {plan.cpu(role) for role in ROLES if role not in hot}
+    cold_cpus = {plan.cpu(role) for role in cold}
     for name, cpus in ((HOT_SLICE, hot_cpus), (COLD_SLICE, cold_cpus)):
         files[f"{name}.d/cpu.conf"] = f"{HEAD}[Slice]\nAllowedCPUs={cpu_text(cpus)}\n"
     return files

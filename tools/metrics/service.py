@@ -152,7 +152,8 @@ def run(options: Options) -> int:
     """
     with contextlib.suppress(UnreachableError):  # it may come later
         find_running(options.root, options.name)
-    os.nice(NICE)
+    with contextlib.suppress(PermissionError):  # under systemd the unit has done it
+        os.nice(NICE)
     try:
         parent = ipc.Pidfd(options.parent) if options.parent else None
     except ProcessLookupError:

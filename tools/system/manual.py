@@ -20,7 +20,7 @@ from hft.core.generated.views import Decision, Execution, Instrument, Intent, Po
 from hft.core.generated.views import Order as OrderRow
 from hft.core.instruments import InstrumentRules
 from hft.core.order_id import SOURCE_MANUAL, OrderIdMaker, is_foreign
-from hft.core.policies import Limits, limits_for, manual_limits_for
+from hft.core.policies import Limits, manual_limits_for
 from hft.errors import UnreachableError, UsageError
 from hft.graph import RingId
 from hft.records import (
@@ -35,6 +35,7 @@ from hft.records import (
     Side,
     Tif,
 )
+from hft.roles import limits_file
 from hft.roles.context import Context, load_plan
 from hft.units import ceil_to, floor_to, format_e8
 from tools.system.manual_order import (
@@ -84,6 +85,12 @@ class ManualDesk:
                 f"no system runs from {run_dir}: its shared memory is gone.",
                 remedy="`hft up` starts one; `hft down` clears away what is left of this one.",
             ) from None
+        except ipc.SegmentAccessError:
+            raise UsageError(
+                f'orders by hand in "{self._plan.name}" are another user\'s to send.',
+                remedy="Under systemd: sudo -u hft-control hft order …, for members of"
+                " hft-operators. Else: as the user that runs the system.",
+            ) from None
         context = self._context
         self._lock = ipc.RoleLock(run_dir, CONTROL)
         self._tops, buffer = context.cell_reader("tops")
@@ -102,10 +109,9 @@ class ManualDesk:
         self._writer: ipc.RingWriter | None = None
         self._intent = Intent()
         self._ids: OrderIdMaker
-        risk = self._plan.config.risk
-        overrides = msgspec.structs.asdict(risk.limits)
-        policy = limits_for(risk.policy, self._plan.equity_e8, overrides)
-        self._limits = manual_limits_for(policy, msgspec.structs.asdict(risk.manual))
+        policy, _ = limits_file.in_force_or_configured(self._plan)
+        manual = msgspec.structs.asdict(self._plan.config.risk.manual)
+        self._limits = manual_limits_for(policy, manual)
 
     def __enter__(self) -> ManualDesk:
         return self
@@ -130,7 +136,7 @@ class ManualDesk:
             UsageError: it could not be sent; the message says what is wrong with it.
         """
         self._check(ticket)
-        mid_e8 = self._mid_e8(ticket.symbol)
+        mid_e8 = self.mid_e8(ticket.symbol)
         price_e8 = ticket.price_e8 or mid_e8
         notional = money(price_e8 * ticket.qty_e8 // 10**8)
         what = f"{verb(ticket.side)} {format_e8(ticket.qty_e8)} {ticket.symbol}"
@@ -158,7 +164,7 @@ class ManualDesk:
             raise UsageError(f"there is no position in {symbol}.")
         ticket = self._closing_ticket(symbol, held_e8)
         self._check(ticket)
-        mid_e8 = self._mid_e8(symbol)
+        mid_e8 = self.mid_e8(symbol)
         notional = money(abs(held_e8) * mid_e8 // 10**8)
         return (
             f"{self._mode} {self._plan.name}: close {signed(held_e8)} {symbol}, {notional} USDT:"
@@ -194,13 +200,23 @@ class ManualDesk:
             known = ", ".join(one.symbol for one in self._plan.instruments)
             raise UsageError(f"{symbol} is not traded here.", remedy=f"It is: {known}.") from None
 
-    def _rules(self, symbol: str) -> InstrumentRules:
+    def rules(self, symbol: str) -> InstrumentRules:
+        """What the venue takes there.
+
+        Raises:
+            UsageError, UnreachableError: the symbol is not traded here, or not known yet.
+        """
         number = self._number(symbol)
         if not self._instruments.read(number):
             raise UnreachableError(f"nothing is known of {symbol} yet.", remedy="See `hft status`.")
         return InstrumentRules.from_view(self._instrument)
 
-    def _mid_e8(self, symbol: str) -> int:
+    def mid_e8(self, symbol: str) -> int:
+        """The middle of a live market.
+
+        Raises:
+            UnreachableError: there is none at this moment.
+        """
         top = self._top
         is_there = self._tops.read(self._number(symbol))
         if not is_there or top.feed_state != FeedState.LIVE or not (top.bid_e8 and top.ask_e8):
@@ -214,7 +230,7 @@ class ManualDesk:
     def _check(self, ticket: Ticket) -> None:
         """What risk would refuse in any case is said beforehand, in words."""
         limits = self._allowed()
-        rules = self._rules(ticket.symbol)
+        rules = self.rules(ticket.symbol)
         if ticket.qty_e8 < max(1, rules.qty_min_e8) or ticket.qty_e8 > rules.qty_max_e8:
             least, most = format_e8(rules.qty_min_e8), format_e8(rules.qty_max_e8)
             raise UsageError(
@@ -228,7 +244,7 @@ class ManualDesk:
                 f" {format_e8(limits.order_qty_max_e8)}.",
                 remedy="Ask for less, or raise [risk.manual] order_qty_max.",
             )
-        mid_e8 = self._mid_e8(ticket.symbol)
+        mid_e8 = self.mid_e8(ticket.symbol)
         if ticket.price_e8:
             self._check_price(ticket.price_e8, mid_e8, rules, limits)
         elif ticket.is_post_only:
@@ -404,7 +420,7 @@ class ManualDesk:
     def _closing_ticket(self, symbol: str, held_e8: int, limits: Limits | None = None) -> Ticket:
         """The next order that closes a position: not dearer than allowed, inside the collar."""
         limits = limits or self._allowed()
-        rules, mid_e8 = self._rules(symbol), self._mid_e8(symbol)
+        rules, mid_e8 = self.rules(symbol), self.mid_e8(symbol)
         side = Side.SELL if held_e8 > 0 else Side.BUY
         share, whole = FLATTEN_COLLAR_SHARE
         room_e8 = mid_e8 * limits.price_collar_bps * share // (whole * BPS)

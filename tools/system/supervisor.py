@@ -28,7 +28,7 @@ import ipc
 from hft.config import Plan, ProcessPlan
 from hft.counters import BANNED_UNTIL_MS, WAITS, RoleState
 from hft.errors import EXIT_UNREACHABLE, EXIT_USAGE, HftError
-from hft.graph import ROLES
+from hft.graph import OPTIONAL_ROLES, ROLES
 from hft.units import NS_PER_MS, NS_PER_S
 from tools.system.notes import NOTES_FILE, EventNote, Notes, ProcessNote, load_notes
 from tools.system.places import SUPERVISOR
@@ -45,7 +45,7 @@ REAP_S: Final = 2.0
 PRELOAD: Final = (
     "tools.system.supervisor",
     "hft.roles.process",
-    *(f"hft.roles.{role}" for role in ROLES),
+    *(f"hft.roles.{role}" for role in (*ROLES, *OPTIONAL_ROLES)),
 )
 STOP_ORDER: Final = ("strategy", "execution", "")
 """Who is stopped first: alpha, then the process that cancels the orders, then all others."""

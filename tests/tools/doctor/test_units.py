@@ -9,7 +9,7 @@ import pytest
 
 from hft.config import SystemConfig
 from hft.errors import UsageError
-from hft.graph import ROLES
+from hft.graph import OPTIONAL_ROLES, ROLES
 from pinning import PlanError, Topology
 from tools.doctor import units
 
@@ -35,12 +35,12 @@ def section(text: str, name: str) -> dict[str, str]:
 
 def test_every_role_is_put_on_the_core_of_the_plan() -> None:
     files = units.make(SystemConfig(), TWO_SOCKETS)
-    assert len(files) == len(ROLES) + 2
+    assert len(files) == len(ROLES) + len(OPTIONAL_ROLES) + 2
     feed = section(files["hft-feed.service.d/cpu.conf"], "Service")
     assert feed == {"CPUAffinity": "2", "NUMAPolicy": "preferred", "NUMAMask": "0"}
     assert "CPUAffinity=3\n" in files["hft-strategy@.service.d/cpu.conf"]
     assert section(files["hft-hot.slice.d/cpu.conf"], "Slice") == {"AllowedCPUs": "2-3,6-7"}
-    assert section(files["hft-cold.slice.d/cpu.conf"], "Slice") == {"AllowedCPUs": "0-1"}
+    assert section(files["hft-cold.slice.d/cpu.conf"], "Slice") == {"AllowedCPUs": "0-1,4"}
 
 
 def test_real_time_scheduling_stands_in_the_units_when_it_is_configured() -> None:
