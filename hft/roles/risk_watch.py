@@ -11,11 +11,13 @@ from typing import Final
 
 from hft import counters
 from hft.core.breakers import (
-    CancelRatio,
+    CountRatio,
     EventRate,
     Layer,
     Losses,
     Peak,
+    Rise,
+    TradeCosts,
     Volatility,
     layer_of,
 )
@@ -36,7 +38,12 @@ INSTRUMENTS_PER_LOOK: Final = 16
 """So many markets are looked at in one turn, to keep it short."""
 REJECTS_EMERGENCY: Final = 10
 AGE_EMERGENCY: Final = 6
+UNRESOLVED_EMERGENCY: Final = 3
 """So many times the limit stops everything."""
+OVERSIZED_EMERGENCY: Final = 3
+DOUBLED_EMERGENCY: Final = 5
+"""So many orders refused as too large within a minute, or as doubled within ten seconds, stop
+everything where the policy knows emergencies: a program is out of control."""
 LOSS_SLOT: Final = 3
 PAUSED_SLOT: Final = 4
 """Places in the role page that keep, for a successor, what losses are measured from and which
@@ -48,11 +55,26 @@ NORMAL_REJECTS: Final = frozenset({Reason.VENUE_POST_ONLY})
 """A maker's order that would have taken: part of its trade."""
 
 
+_OF_INSTRUMENTS: Final = (
+    "position_notional_max", "open_notional_max", "open_orders_max", "spread_bps_max",
+    "drift_1m_bps_max", "funding_bps_max",
+)  # fmt: skip
+"""As ``RiskBook.greatest_uses`` has them."""
+_OF_STRATEGIES: Final = (
+    "executions_per_minute_max", "rejects_per_10s_max", "cancels_per_place_max",
+    "places_per_trade_max", "slippage_1m_bps_max", "fee_1m_bps_max", "faults_per_minute_max",
+)  # fmt: skip
+
+
 class _StrategyUse:
     def __init__(self) -> None:
         self.executions = EventRate(60 * NS_PER_S)
         self.rejects = EventRate(10 * NS_PER_S)
-        self.cancels = CancelRatio()
+        self.cancels = CountRatio()
+        self.places = CountRatio()
+        self.costs = TradeCosts()
+        self.faults = Rise(60 * NS_PER_S)
+        self.fills = 0
 
 
 class RiskWatch:
@@ -73,6 +95,7 @@ class RiskWatch:
         self._next = 0
         self._strategies: dict[int, _StrategyUse] = {}
         self._all_rejects = EventRate(10 * NS_PER_S)
+        self._oversized, self._doubled = Rise(60 * NS_PER_S), Rise(10 * NS_PER_S)
         self._volatilities = {number: Volatility() for number in self._ids}
         self._moves: dict[int, tuple[int, int]] = {}
         self._losses = Losses()
@@ -81,6 +104,8 @@ class RiskWatch:
         self._round_trip_ns = 0
         self.waited_ns = 0
         """The longest that an intent waited until it was judged, since the last look."""
+        self.quote_ids: dict[int, int] = {}
+        """Asset in which an instrument is quoted: fees in others are not compared."""
         self._uses: dict[str, tuple[int, int]] = {}
         self._soft = self._hard = 0
         self._published_ns = 0
@@ -108,7 +133,10 @@ class RiskWatch:
             return
         limits = self._book.limits
         if kind == ExecKind.FILL:
-            count = self._use_of(strategy_id).executions.add(now_ns)
+            use = self._use_of(strategy_id)
+            use.fills += 1
+            self._add_cost(use, record, now_ns)
+            count = use.executions.add(now_ns)
             self._pause_beyond("executions_per_minute_max", count, limits, strategy_id)
         elif kind == ExecKind.REJECTED and record.reason not in NORMAL_REJECTS:
             count = self._use_of(strategy_id).rejects.add(now_ns)
@@ -119,11 +147,21 @@ class RiskWatch:
                     "rejects_per_10s_max", total, REJECTS_EMERGENCY * limits.rejects_per_10s_max
                 )
 
+    def _add_cost(self, use: _StrategyUse, record: Execution, now_ns: int) -> None:
+        number, mid_e8, top = record.instrument_id, 0, self._top
+        if self._tops.read(number) and top.bid_e8 > 0 and top.ask_e8 > 0:
+            mid_e8 = (top.bid_e8 + top.ask_e8) // 2
+        is_comparable = record.fee_asset_id == self.quote_ids.get(number)
+        use.costs.add(side=record.side, price_e8=record.price_e8, qty_e8=record.qty_e8,
+                      mid_e8=mid_e8, fee_e8=record.fee_e8 if is_comparable else 0,
+                      now_ns=now_ns)  # fmt: skip
+
     def on_armed(self) -> None:
         """A person has looked: losses are measured from now on, and nothing is counted twice."""
         self._losses = Losses()
         self._page.begin(LOSS_SLOT, 0, 0)
         self._all_rejects.clear()
+        self._oversized, self._doubled = Rise(60 * NS_PER_S), Rise(10 * NS_PER_S)
 
     def resume(self, strategy_id: int, who: str) -> None:
         """A person lets a paused strategy go on."""
@@ -173,12 +211,8 @@ class RiskWatch:
 
     def _measure_book(self, uses: dict[str, tuple[int, int]], now_ns: int) -> None:
         book = self._book
-        position, opened, orders, spread = book.greatest_uses()
-        uses["position_notional_max"], uses["open_notional_max"] = (
-            _swapped(position),
-            _swapped(opened),
-        )
-        uses["open_orders_max"], uses["spread_bps_max"] = _swapped(orders), _swapped(spread)
+        for name, (number, use) in zip(_OF_INSTRUMENTS, book.greatest_uses(now_ns), strict=True):
+            uses[name] = use, number
         gross_e8 = book.gross_notional_e8()
         uses["gross_notional_max"] = gross_e8, 0
         uses["net_notional_max"] = book.net_notional_e8(), 0
@@ -197,18 +231,37 @@ class RiskWatch:
     def _measure_strategies(
         self, uses: dict[str, tuple[int, int]], limits: Limits, now_ns: int
     ) -> None:
-        executions, rejects, ratios = [(0, 0)], [(0, 0)], [(0, 0)]
+        greatest = dict.fromkeys(_OF_STRATEGIES, (0, 0))
         for strategy_id in range(1, len(self._context.config.strategies) + 1):
             use = self._use_of(strategy_id)
-            executions.append((use.executions.count(now_ns), strategy_id))
-            rejects.append((use.rejects.count(now_ns), strategy_id))
             places, cancels = self._book.messages_of(strategy_id)
-            ratio = use.cancels.update(places, cancels, now_ns)
-            ratios.append((ratio, strategy_id))
-            self._pause_beyond("cancels_per_place_max", ratio, limits, strategy_id)
-        uses["executions_per_minute_max"] = max(executions)
-        uses["rejects_per_10s_max"] = max(rejects)
-        uses["cancels_per_place_max"] = max(ratios)
+            slippage_bps, fee_bps = use.costs.bps(now_ns)
+            found = (
+                use.executions.count(now_ns),
+                use.rejects.count(now_ns),
+                use.cancels.update(cancels, places, now_ns),
+                use.places.update(places, use.fills, now_ns),
+                slippage_bps,
+                fee_bps,
+                use.faults.update(self._book.faults_of(strategy_id), now_ns),
+            )
+            for name, value in zip(_OF_STRATEGIES, found, strict=True):
+                if value > greatest[name][0]:
+                    greatest[name] = value, strategy_id
+                self._pause_beyond(name, value, limits, strategy_id)
+        uses.update(greatest)
+        self._look_for_mistakes(limits, now_ns)
+
+    def _look_for_mistakes(self, limits: Limits, now_ns: int) -> None:
+        oversized = self._oversized.update(self._book.oversized, now_ns)
+        doubled = self._doubled.update(self._book.doubled, now_ns)
+        if not limits.emergency_percent:
+            return
+        if oversized >= OVERSIZED_EMERGENCY:
+            self._stop_for(f"{oversized} orders too large within a minute", oversized,
+                           OVERSIZED_EMERGENCY)  # fmt: skip
+        elif doubled >= DOUBLED_EMERGENCY:
+            self._stop_for(f"{doubled} orders doubled within 10 s", doubled, DOUBLED_EMERGENCY)
 
     def _measure_losses(
         self, uses: dict[str, tuple[int, int]], profit_e8: int, now_ns: int
@@ -277,6 +330,8 @@ class RiskWatch:
                 bound = limit
             elif spec.name == "unresolved_age_ms_max":
                 bound = limit * AGE_EMERGENCY
+            elif spec.name == "unresolved_max":
+                bound = limit * UNRESOLVED_EMERGENCY
             elif spec.is_emergency and limits.emergency_percent:
                 bound = limit * limits.emergency_percent // 100
             else:
@@ -286,12 +341,16 @@ class RiskWatch:
 
     def _stop(self, name: str, use: int, bound: int) -> None:
         """Emergency: latch the halt. Execution cancels everything by its own authority."""
+        spec = LIMITS_BY_NAME[name]
+        self._stop_for(f"{name}: {spec.shown(use)} is beyond {spec.shown(bound)}", use, bound)
+
+    def _stop_for(self, cause: str, use: int, bound: int) -> None:
         if self._halt.is_set:
             return
-        spec = LIMITS_BY_NAME[name]
-        self._halt.set(f"{name}: {spec.shown(use)} is beyond {spec.shown(bound)}", "risk")
+        self._halt.set(cause, "risk")
         self._page.count(counters.TRIPS.id)
-        self._acts.send(AlertCode.BREAKER_TRIPPED, Severity.INCIDENT, f"{name}: everything stops",
+        text = f"everything stops: {cause}"
+        self._acts.send(AlertCode.BREAKER_TRIPPED, Severity.INCIDENT, text,
                         value_e8=use, limit_e8=bound)  # fmt: skip
 
     def _pause_beyond(self, name: str, use: int, limits: Limits, strategy_id: int) -> None:
@@ -333,8 +392,3 @@ class RiskWatch:
         if use is None:
             use = self._strategies[strategy_id] = _StrategyUse()
         return use
-
-
-def _swapped(found: tuple[int, int]) -> tuple[int, int]:
-    number, use = found
-    return use, number
