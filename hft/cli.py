@@ -241,12 +241,15 @@ def run_role(role: str, name: str | None, run_dir: str | None) -> int:
 
 @cli.command()
 @click.option("--reason", default="by hand", show_default=True)
+@click.option("--flatten", is_flag=True, help="Then close every position, and stay halted.")
 @_of_system
-def halt(reason: str, name: str | None, run_dir: str | None) -> None:
+def halt(reason: str, flatten: bool, name: str | None, run_dir: str | None) -> None:
     """Stop trading at once and cancel every order. Never asks back."""
+    from tools.risk.flatten import halt_and_flatten
     from tools.system import commands
 
-    click.echo(commands.halt(_running(name, run_dir), reason))
+    act = halt_and_flatten if flatten else commands.halt
+    click.echo(act(_running(name, run_dir), reason))
 
 
 @cli.command()

@@ -23,7 +23,7 @@ from hft.roles import limits_file
 from hft.roles.alerts import Severity
 from hft.roles.context import Context, InstrumentWatch
 from hft.roles.risk_watch import RiskWatch
-from hft.units import NS_PER_MS
+from hft.units import NS_PER_MS, NS_PER_S
 from ipc import Command, RingReader
 
 EXECUTIONS_PER_CYCLE_MAX: Final = 64
@@ -39,6 +39,11 @@ PENDING_SLOT: Final = 0
 """Place in the role page where the batch in the making is noted."""
 STATE_SLOT: Final = 1
 """Place in the role page that keeps the trading state: the permit may grant less for a while."""
+STATE_PLAIN: Final = 1
+STATE_CLOSING: Final = 2
+"""How the state there is meant: for everybody, or for the one who closes the positions."""
+CLOSING_NS_MAX: Final = 150 * NS_PER_S
+"""So long positions of a halted system may be closed: then the halt is latched in any case."""
 MANUAL_SLOT: Final = 2
 """As ``PENDING_SLOT``, for what is asked for by hand."""
 FOREIGN_KINDS: Final = (ExecKind.ADOPTED, ExecKind.FILL)
@@ -104,6 +109,8 @@ class Risk:
         self._commanded_ns = 0
         self._dropped = 0
         self._cause = "risk began"
+        self._closing_until_ns = 0
+        """While positions are closed after a halt: nobody else may send anything. 0: not now."""
         self._told_state: TradingState | None = None
         self._book: RiskBook
         self._paper: RiskBook
@@ -117,6 +124,8 @@ class Risk:
         self._page.state = int(RoleState.RECOVERING)
         noted = self._page.pending(STATE_SLOT)
         self._state = permit_state(self._permit.load() if noted is None else noted[1])
+        if noted is not None and noted[0] == STATE_CLOSING:
+            self._halt.set("risk died while positions were being closed", self.name)
         self._limits, problem = limits_file.in_force_or_configured(self._context.plan)
         self._book, self._observed = self._new_book(), self._new_book()
         self._watch = RiskWatch(self._context, self._book)
@@ -136,8 +145,11 @@ class Risk:
         book.set_equity(plan.equity_e8)
         return book
 
-    def _manual_limits(self) -> Limits | None:
-        return manual_limits_for(self._limits, msgspec.structs.asdict(self._config.manual))
+    def _manual_limits(self, *, is_closing: bool = False) -> Limits | None:
+        manual = msgspec.structs.asdict(self._config.manual)
+        # Who closes after a halt may do so where hands are otherwise kept off.
+        manual["enabled"] = manual["enabled"] or is_closing
+        return manual_limits_for(self._limits, manual)
 
     def _rebuild(self) -> None:
         """Positions ⊕ executions after their as-of ⊕ open rows ⊕ approved decisions not consumed.
@@ -218,6 +230,8 @@ class Risk:
             self._read_instruments()
             self._measure_venue_clock()
             self._watch.look(now_ns, profit_e8)
+        if self._closing_until_ns:
+            self._watch_closing(now_ns)
         work_count += self._judge(now_ns)
         self._renew(now_ns)
         if now_ns - self._commanded_ns >= COMMANDS_EVERY_NS:
@@ -344,7 +358,8 @@ class Risk:
             book.on_account(self._account.beat_ns)
         if is_manual:
             return book.judge_manual(intent, now_ns, self._granted())
-        return book.judge(intent, now_ns, self._granted())
+        granted = TradingState.HALTED if self._closing_until_ns else self._granted()
+        return book.judge(intent, now_ns, granted)
 
     def _granted(self) -> TradingState:
         if self._halt.is_set:
@@ -353,10 +368,40 @@ class Risk:
             return min(self._state, TradingState.REDUCING)
         return self._state
 
-    def _set_state(self, state: TradingState, cause: str) -> None:
+    def _set_state(self, state: TradingState, cause: str, how: int = STATE_PLAIN) -> None:
         """Change the state that a successor inherits; the permit follows it."""
         self._state, self._cause = state, cause
-        self._page.begin(STATE_SLOT, 1, int(state))
+        self._page.begin(STATE_SLOT, how, int(state))
+
+    def _begin_closing(self, cause: str, now_ns: int) -> None:
+        """Let the one who asks close the positions of a halted system, by hand and only that.
+
+        The latch is lifted for as long as it takes: execution sends nothing under it. Strategies
+        are still told that trading is halted.
+        """
+        if not self._halt.is_set:
+            return
+        self._set_state(TradingState.REDUCING, cause, STATE_CLOSING)
+        self._closing_until_ns = now_ns + CLOSING_NS_MAX
+        self._set_hands(is_closing=True)
+        self._halt.clear()
+
+    def _watch_closing(self, now_ns: int) -> None:
+        """The latch falls when whoever closes is done, or has not been heard of for too long."""
+        if now_ns >= self._closing_until_ns:
+            self._halt.set("the time to close positions is over", self.name)
+        if self._halt.is_set:
+            self._end_closing()
+
+    def _end_closing(self) -> None:
+        self._closing_until_ns = 0
+        self._set_hands(is_closing=False)
+
+    def _set_hands(self, *, is_closing: bool) -> None:
+        self._watch.is_closing = is_closing
+        limits = self._manual_limits(is_closing=is_closing)
+        for book in (self._book, self._paper, self._observed):
+            book.set_manual_limits(limits)
 
     def _fill_decision(
         self, intent: Intent, reason: Reason, now_ns: int, ring: RingId = RingId.INTENTS
@@ -396,12 +441,12 @@ class Risk:
             self._page.count(counters.PERMITS.id)
 
     def _obey(self, now_ns: int) -> int:
-        """Carry out what operators asked: arm, reduce."""
+        """Carry out what operators asked: arm, reduce, close positions, judge by other limits."""
         count = 0
         queue, context = self._context.commands, self._context
         while (command := queue.receive(context.source, epoch=context.epoch)) is not None:
             self._page.count(counters.COMMANDS.id)
-            self._carry_out(command)
+            self._carry_out(command, now_ns)
             self._renew(now_ns)
             count += 1
         if queue.dropped > self._dropped:
@@ -409,14 +454,18 @@ class Risk:
             self._dropped = queue.dropped
         return count
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: Command, now_ns: int) -> None:
         cause = f"{command.args.get('reason', command.name)} ({command.sender})"
+        if command.name in ("arm", "reduce") and self._closing_until_ns:
+            self._end_closing()
         if command.name == "arm":
             self._halt.clear()
             self._watch.on_armed()
             self._set_state(TradingState.ACTIVE, cause)
         elif command.name == "reduce":
             self._set_state(TradingState.REDUCING, cause)
+        elif command.name == "flatten":
+            self._begin_closing(cause, now_ns)
         elif command.name == "limits":
             self._take_limits()
         elif command.name == "resume":
@@ -438,7 +487,7 @@ class Risk:
         self._limits = limits
         for book in (self._book, self._paper, self._observed):
             book.set_limits(limits)
-            book.set_manual_limits(self._manual_limits())
+        self._set_hands(is_closing=self._closing_until_ns > 0)
         self._page.set_gauge(counters.LIMITS_VERSION.id, limits.version)
         self._page.count(counters.LIMIT_CHANGES.id)
         text = f"version {limits.version:#x}: {', '.join(change.name for change in changes)}"

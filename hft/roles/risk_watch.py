@@ -106,6 +106,9 @@ class RiskWatch:
         """The longest that an intent waited until it was judged, since the last look."""
         self.quote_ids: dict[int, int] = {}
         """Asset in which an instrument is quoted: fees in others are not compared."""
+        self.is_closing = False
+        """While positions are closed after a halt, the cause of which may last, only what the
+        venue does by itself and a person stop it."""
         self._uses: dict[str, tuple[int, int]] = {}
         self._soft = self._hard = 0
         self._published_ns = 0
@@ -345,7 +348,7 @@ class RiskWatch:
         self._stop_for(f"{name}: {spec.shown(use)} is beyond {spec.shown(bound)}", use, bound)
 
     def _stop_for(self, cause: str, use: int, bound: int) -> None:
-        if self._halt.is_set:
+        if self._halt.is_set or self.is_closing:
             return
         self._halt.set(cause, "risk")
         self._page.count(counters.TRIPS.id)
