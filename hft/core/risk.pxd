@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from hft.core.exposure cimport SOURCE_MAX, Exposure, InstrumentExposure, int128
-from hft.core.generated.records cimport hft_intent
+from hft.core.generated.records cimport hft_decision, hft_intent
 from hft.core.throttle cimport WindowLimit
 
 
@@ -80,6 +80,12 @@ cdef class RiskBook(Exposure):
     cdef WindowLimit manual_1m
 
     cdef int take_bounds(self, LimitValues *bounds, object limits) except -1
+    cdef int judge_asked(
+        self, const hft_intent *asked, int64_t now_ns, int trading_state,
+        bint is_manual) except -1
+    cdef void answer(
+        self, hft_decision *answer, const hft_intent *asked, uint16_t reason, int64_t now_ns,
+        uint16_t source, uint64_t risk_epoch, uint16_t cause_ring) noexcept nogil
     cdef int judge_record(
         self, const hft_intent *intent, int64_t now_ns, int trading_state) except -1
     cdef void count_fault(self, uint64_t source, int reason) noexcept nogil

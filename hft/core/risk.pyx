@@ -242,11 +242,8 @@ cdef class RiskBook(Exposure):
 
     def judge(self, Intent intent not None, int64_t now_ns, int trading_state):
         """Approve (``Reason.NONE``) or refuse what a strategy asks for; approved counts at once."""
-        cdef const hft_intent *asked = <const hft_intent *> intent.data
-        if asked.order_id >> SOURCE_SHIFT == SOURCE_MANUAL and asked.action != ACTION_CANCEL:
-            self.judged_state = trading_state
-            return REASONS[REASON_MALFORMED]
-        return REASONS[self.judge_record(asked, now_ns, trading_state)]
+        return REASONS[
+            self.judge_asked(<const hft_intent *> intent.data, now_ns, trading_state, False)]
 
     def judge_manual(self, Intent intent not None, int64_t now_ns, int trading_state):
         """The same for what a person asks for by hand, with limits and a message rate of its own.
@@ -254,27 +251,44 @@ cdef class RiskBook(Exposure):
         Exposure is one: what hands and strategies have open adds up. What is taken out again
         needs no permission.
         """
-        cdef const hft_intent *asked = <const hft_intent *> intent.data
-        cdef bint is_cancel = asked.action == ACTION_CANCEL or asked.action == ACTION_CANCEL_ALL
-        if not is_cancel:
-            self.judged_state = trading_state
-            if self.hand_limits is None:
-                return REASONS[REASON_MANUAL_NOT_ALLOWED]
-            if asked.order_id >> SOURCE_SHIFT != SOURCE_MANUAL:
-                return REASONS[REASON_MALFORMED]
-        self.bounds = &self.bounds_of[BY_HAND]
-        try:
-            return REASONS[self.judge_record(asked, now_ns, trading_state)]
-        finally:
-            self.bounds = &self.bounds_of[BY_STRATEGY]
+        return REASONS[
+            self.judge_asked(<const hft_intent *> intent.data, now_ns, trading_state, True)]
 
     def fill_decision(
         self, Decision decision not None, Intent intent not None, uint16_t reason, *,
         int64_t now_ns, uint16_t source, uint64_t risk_epoch, uint16_t cause_ring=RING_INTENTS,
     ):
         """The record that answers an intent: what it asked for, when and why it was decided so."""
-        cdef hft_decision *answer = <hft_decision *> decision.data
-        cdef const hft_intent *asked = <const hft_intent *> intent.data
+        self.answer(
+            <hft_decision *> decision.data, <const hft_intent *> intent.data, reason, now_ns,
+            source, risk_epoch, cause_ring)
+
+    cdef int judge_asked(
+        self, const hft_intent *asked, int64_t now_ns, int trading_state, bint is_manual,
+    ) except -1:
+        cdef bint is_of_hand = asked.order_id >> SOURCE_SHIFT == SOURCE_MANUAL
+        cdef bint is_cancel = asked.action == ACTION_CANCEL
+        if not is_manual:
+            if is_of_hand and not is_cancel:
+                self.judged_state = trading_state
+                return REASON_MALFORMED
+            return self.judge_record(asked, now_ns, trading_state)
+        if not (is_cancel or asked.action == ACTION_CANCEL_ALL):
+            self.judged_state = trading_state
+            if self.hand_limits is None:
+                return REASON_MANUAL_NOT_ALLOWED
+            if not is_of_hand:
+                return REASON_MALFORMED
+        self.bounds = &self.bounds_of[BY_HAND]
+        try:
+            return self.judge_record(asked, now_ns, trading_state)
+        finally:
+            self.bounds = &self.bounds_of[BY_STRATEGY]
+
+    cdef void answer(
+        self, hft_decision *answer, const hft_intent *asked, uint16_t reason, int64_t now_ns,
+        uint16_t source, uint64_t risk_epoch, uint16_t cause_ring,
+    ) noexcept nogil:
         cdef InstrumentExposure *instrument = self.watched(asked.instrument_id)
         memset(answer, 0, sizeof(hft_decision))
         answer.kind = KIND_DECISION

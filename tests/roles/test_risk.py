@@ -650,13 +650,15 @@ def test_changed_rules_and_a_halted_symbol_hold_within_a_poll(house, desk):
     assert desk._instruments.read(BTC)
     row.tick_e8, row.instrument_version = E8, 2
     desk._instruments.write(BTC)
-    first = desk.ask()
     risk._cells_ns = 0
+    risk.do_work(time.monotonic_ns())
+    first = desk.ask()
     risk.do_work(time.monotonic_ns())
     row.status, row.instrument_version = int(InstrumentStatus.HALTED), 3
     desk._instruments.write(BTC)
-    second = desk.ask(price_e8=100 * E8)
     risk._cells_ns = 0
+    risk.do_work(time.monotonic_ns())
+    second = desk.ask(price_e8=100 * E8)
     risk.do_work(time.monotonic_ns())
     assert desk.decisions() == [
         (first, Reason.PRICE_OFF_TICK),
