@@ -21,7 +21,7 @@ from hft.core.breakers import (
     Volatility,
     layer_of,
 )
-from hft.core.catalogue import CATALOGUE, LIMITS_BY_NAME, UNLIMITED, Limits
+from hft.core.catalogue import CATALOGUE, LIMITS_BY_NAME, UNLIMITED, Limits, LimitSpec
 from hft.core.generated.views import Alert, Execution, TopOfBook
 from hft.core.order_id import SOURCE_MAX
 from hft.core.risk import RiskBook
@@ -64,6 +64,25 @@ _OF_STRATEGIES: Final = (
     "executions_per_minute_max", "rejects_per_10s_max", "cancels_per_place_max",
     "places_per_trade_max", "slippage_1m_bps_max", "fee_1m_bps_max", "faults_per_minute_max",
 )  # fmt: skip
+
+_STOPPING_GROWTH: Final = (
+    "loss_session_max", "loss_1m_max", "clock_offset_ms_max", "loop_lag_ms_max",
+    "round_trip_ms_max",
+)  # fmt: skip
+"""Beyond one of these no position of the account may grow."""
+
+
+def _emergency_bound(spec: LimitSpec, limit: int, limits: Limits) -> int | None:
+    """The use beyond which everything stops; None: there is none."""
+    if spec.name == "drawdown_max":
+        return limit
+    if spec.name == "unresolved_age_ms_max":
+        return limit * AGE_EMERGENCY
+    if spec.name == "unresolved_max" and limits.emergency_percent:
+        return limit * UNRESOLVED_EMERGENCY
+    if spec.is_emergency and limits.emergency_percent:
+        return limit * limits.emergency_percent // 100
+    return None
 
 
 class _StrategyUse:
@@ -111,6 +130,10 @@ class RiskWatch:
         venue does by itself and a person stop it."""
         self._uses: dict[str, tuple[int, int]] = {}
         self._soft = self._hard = 0
+        self._limits: Limits | None = None
+        self._values: dict[str, int] = {}
+        self._standing: tuple[LimitSpec, ...] = ()
+        self._emergencies: tuple[tuple[str, int], ...] = ()
         self._published_ns = 0
         self._inherit()
 
@@ -184,18 +207,20 @@ class RiskWatch:
         """Measure every use, and act on it. ``profit_e8``: of the account; None: not known yet."""
         uses = self._uses
         limits = self._book.limits
+        if limits is not self._limits:
+            self._take_values(limits)
         self._look_at_markets(now_ns, limits)
         self._measure_book(uses, now_ns)
         self._measure_strategies(uses, limits, now_ns)
         if profit_e8 is not None:
             self._measure_losses(uses, profit_e8, now_ns)
         self._measure_host(uses, now_ns)
-        self._judge_layers(uses, limits)
-        self._refuse_growth(uses, limits)
-        self._look_for_emergencies(uses, limits)
+        self._judge_layers(uses)
+        self._refuse_growth(uses)
+        self._look_for_emergencies(uses)
         if now_ns - self._published_ns >= PUBLISH_EVERY_NS:
             self._published_ns = now_ns
-            self._publish(uses, limits)
+            self._publish(uses)
 
     def _look_at_markets(self, now_ns: int, limits: Limits) -> None:
         if limits.move_1s_bps_max >= UNLIMITED and limits.move_1m_bps_max >= UNLIMITED:
@@ -292,14 +317,27 @@ class RiskWatch:
 
     # -- what follows ---------------------------------------------------------------------------
 
-    def _judge_layers(self, uses: dict[str, tuple[int, int]], limits: Limits) -> None:
+    def _take_values(self, limits: Limits) -> None:
+        """The limits in force, as they are looked at again and again."""
+        self._limits = limits
+        self._values = {spec.name: spec.of(limits) for spec in CATALOGUE}
+        finite = [spec for spec in CATALOGUE if self._values[spec.name] < UNLIMITED]
+        self._standing = tuple(spec for spec in finite if spec.soft_percent)
+        self._emergencies = tuple(
+            (spec.name, bound)
+            for spec in finite
+            if (bound := _emergency_bound(spec, self._values[spec.name], limits)) is not None
+        )
+
+    def _judge_layers(self, uses: dict[str, tuple[int, int]]) -> None:
         soft = hard = 0
-        for spec in CATALOGUE:
-            if spec.name not in uses:
-                continue
-            layer = layer_of(spec, uses[spec.name][0], spec.of(limits))
-            soft |= (layer >= Layer.SOFT) << spec.number
-            hard |= (layer == Layer.HARD) << spec.number
+        values = self._values
+        for spec in self._standing:
+            name = spec.name
+            if name in uses and uses[name][0]:
+                layer = layer_of(spec, uses[name][0], values[name])
+                soft |= (layer >= Layer.SOFT) << spec.number
+                hard |= (layer is Layer.HARD) << spec.number
         fresh = soft & ~self._soft
         if fresh:
             self._page.count(counters.NEAR_LIMITS.id, fresh.bit_count())
@@ -308,39 +346,23 @@ class RiskWatch:
             self._page.set_gauge(counters.SOFT_LIMITS.id, soft)
             self._page.set_gauge(counters.HARD_LIMITS.id, hard)
 
-    def _refuse_growth(self, uses: dict[str, tuple[int, int]], limits: Limits) -> None:
+    def _refuse_growth(self, uses: dict[str, tuple[int, int]]) -> None:
         reason = Reason.NONE
-        for name in ("loss_session_max", "loss_1m_max", "clock_offset_ms_max", "loop_lag_ms_max",
-                     "round_trip_ms_max"):  # fmt: skip
-            spec = LIMITS_BY_NAME[name]
-            if name in uses and uses[name][0] > spec.of(limits):
-                reason = spec.reason
+        for name in _STOPPING_GROWTH:
+            if name in uses and uses[name][0] > self._values[name]:
+                reason = LIMITS_BY_NAME[name].reason
                 break
         if reason is not self._book.growth_reason:
             self._book.refuse_growth(reason)
             if reason is not Reason.NONE:
-                use, limit = uses[name][0], LIMITS_BY_NAME[name].of(limits)
                 text = f"{name}: positions may only shrink"
                 self._acts.send(AlertCode.BREAKER_TRIPPED, Severity.WARNING, text,
-                                value_e8=use, limit_e8=limit)  # fmt: skip
+                                value_e8=uses[name][0], limit_e8=self._values[name])  # fmt: skip
 
-    def _look_for_emergencies(self, uses: dict[str, tuple[int, int]], limits: Limits) -> None:
-        for spec in CATALOGUE:
-            limit = spec.of(limits)
-            if limit >= UNLIMITED or spec.name not in uses:
-                continue
-            if spec.name == "drawdown_max":
-                bound = limit
-            elif spec.name == "unresolved_age_ms_max":
-                bound = limit * AGE_EMERGENCY
-            elif spec.name == "unresolved_max":
-                bound = limit * UNRESOLVED_EMERGENCY
-            elif spec.is_emergency and limits.emergency_percent:
-                bound = limit * limits.emergency_percent // 100
-            else:
-                continue
-            if uses[spec.name][0] > bound:
-                self._stop(spec.name, uses[spec.name][0], bound)
+    def _look_for_emergencies(self, uses: dict[str, tuple[int, int]]) -> None:
+        for name, bound in self._emergencies:
+            if name in uses and uses[name][0] > bound:
+                self._stop(name, uses[name][0], bound)
 
     def _stop(self, name: str, use: int, bound: int) -> None:
         """Emergency: latch the halt. Execution cancels everything by its own authority."""
@@ -375,11 +397,11 @@ class RiskWatch:
 
     # -- showing --------------------------------------------------------------------------------
 
-    def _publish(self, uses: dict[str, tuple[int, int]], limits: Limits) -> None:
+    def _publish(self, uses: dict[str, tuple[int, int]]) -> None:
         cell = self._cell
         for spec in CATALOGUE:
             use, where = uses.get(spec.name, (-1, 0))
-            limit = spec.of(limits)
+            limit = self._values[spec.name]
             cell.kind, cell.mode, cell.source = (
                 int(Kind.ALERT),
                 int(Mode.LIVE),
