@@ -133,6 +133,7 @@ class RiskLimits(_Section, frozen=True):
     fee_1m_bps_max: Positive | None = None
     places_per_trade_max: Positive | None = None
     faults_per_minute_max: Positive | None = None
+    margin_used_bps_max: Positive | None = None
 
 
 class ManualConfig(_Section, frozen=True):

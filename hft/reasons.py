@@ -122,6 +122,7 @@ class Reason(IntEnum):
     PRICE_DRIFT = 70
     """Our own prices of this instrument have moved too far within a minute."""
     FUNDING_MAX = 71
+    MARGIN_USED_MAX = 72
     # The venue's refusals, by meaning.
     VENUE_REJECTED = 80
     VENUE_POST_ONLY = 81

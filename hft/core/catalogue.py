@@ -90,6 +90,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     loop_lag_ns_max: int = UNLIMITED
     round_trip_ns_max: int = UNLIMITED
     """Beyond any of these only orders that shrink a position pass."""
+    margin_used_bps_max: int = UNLIMITED
+    """Part of the wallet that the venue keeps as margin; beyond it only what shrinks passes."""
     emergency_percent: int = 0
     """Use of an account limit at which everything stops; 0: never."""
     is_post_only: bool = False
@@ -262,6 +264,9 @@ CATALOGUE: Final = (
     LimitSpec(38, "faults_per_minute_max", Unit.COUNT, Scope.STRATEGY, 50, _PAUSED,
               "orders refused for their form or size; where emergencies are on, three too large"
               " in 60 s or five doubled in 10 s stop everything", Reason.STRATEGY_PAUSED),
+    LimitSpec(39, "margin_used_bps_max", Unit.BPS, Scope.ACCOUNT, 70, _GROWS,
+              "part of the wallet that the venue kept as margin when it was last asked",
+              Reason.MARGIN_USED_MAX, is_emergency=True),
 )  # fmt: skip
 """Every limit. A place or amend passes all of them; a cancel is never refused by any."""
 

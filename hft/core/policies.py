@@ -66,6 +66,7 @@ class _Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Slippage and fees of a minute."""
     places_per_trade: int = -1
     faults: int = 10
+    margin_bps: int = 5_000
     host_ms: tuple[int, int, int] = (500, 100, 1_000)
     """Clock offset, loop lag, round trip."""
     emergency_percent: int = 0
@@ -80,7 +81,7 @@ POLICIES: Final[Mapping[str, _Policy]] = {
         order=100, position=500, gross=2_000, collars_bps=(50, 100), open_orders=5,
         messages=(50, -1, 1_000), cancels_per_place=-1, rejects=-1, unresolved=8,
         unresolved_ms=-1, feed_ms=1_000, account_ms=10_000, intent_ms=250, duplicate_ms=0,
-        host_ms=(-1, -1, -1), faults=-1,
+        host_ms=(-1, -1, -1), faults=-1, margin_bps=-1,
     ),
     "observe": _Policy(
         order=0, position=0, gross=0, collars_bps=(50, 100), open_orders=0, messages=(0, 0, 0),
@@ -170,6 +171,7 @@ def limits_for(
         fee_1m_bps_max=_scaled(row.costs_bps[1]),
         places_per_trade_max=_scaled(row.places_per_trade),
         faults_per_minute_max=_scaled(row.faults),
+        margin_used_bps_max=_scaled(row.margin_bps),
         clock_offset_ns_max=_scaled(row.host_ms[0], NS_PER_MS),
         loop_lag_ns_max=_scaled(row.host_ms[1], NS_PER_MS),
         round_trip_ns_max=_scaled(row.host_ms[2], NS_PER_MS),

@@ -324,7 +324,7 @@ class Risk:
         for view in self._instruments.poll():
             for book in (self._book, self._paper, self._observed):
                 book.set_instrument(InstrumentRules.from_view(view))
-            self._watch.quote_ids[view.instrument_id] = view.quote_asset_id
+            self._watch.on_instrument(view.instrument_id, view.quote_asset_id)
 
     def _measure_venue_clock(self) -> None:
         """Execution compares its wall clock with the venue's; orders with a date need both."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from hft import counters
+from hft import counters, graph
 from hft.core.breakers import (
+    BPS,
     CountRatio,
     EventRate,
     Layer,
@@ -22,7 +23,7 @@ from hft.core.breakers import (
     layer_of,
 )
 from hft.core.catalogue import CATALOGUE, LIMITS_BY_NAME, UNLIMITED, Limits, LimitSpec
-from hft.core.generated.views import Alert, Execution, TopOfBook
+from hft.core.generated.views import Alert, Balance, Execution, TopOfBook
 from hft.core.order_id import SOURCE_MAX
 from hft.core.risk import RiskBook
 from hft.counters import RoleState
@@ -66,8 +67,8 @@ _OF_STRATEGIES: Final = (
 )  # fmt: skip
 
 _STOPPING_GROWTH: Final = (
-    "loss_session_max", "loss_1m_max", "clock_offset_ms_max", "loop_lag_ms_max",
-    "round_trip_ms_max",
+    "loss_session_max", "loss_1m_max", "margin_used_bps_max", "clock_offset_ms_max",
+    "loop_lag_ms_max", "round_trip_ms_max",
 )  # fmt: skip
 """Beyond one of these no position of the account may grow."""
 
@@ -109,6 +110,9 @@ class RiskWatch:
         self._cell = Alert(buffer)
         self._tops, top_buffer = context.cell_reader("tops")
         self._top = TopOfBook(top_buffer)
+        self._balances, balance_buffer = context.cell_reader("balances")
+        self._balance = Balance(balance_buffer)
+        self._margin_cell = graph.balance_cell(Mode.LIVE, 0)
         self._execution_page = context.page_of("execution")
         self._ids = [i.instrument_id for i in context.plan.instruments]
         self._next = 0
@@ -123,8 +127,7 @@ class RiskWatch:
         self._round_trip_ns = 0
         self.waited_ns = 0
         """The longest that an intent waited until it was judged, since the last look."""
-        self.quote_ids: dict[int, int] = {}
-        """Asset in which an instrument is quoted: fees in others are not compared."""
+        self._quotes: dict[int, int] = {}
         self.is_closing = False
         """While positions are closed after a halt, the cause of which may last, only what the
         venue does by itself and a person stop it."""
@@ -177,10 +180,14 @@ class RiskWatch:
         number, mid_e8, top = record.instrument_id, 0, self._top
         if self._tops.read(number) and top.bid_e8 > 0 and top.ask_e8 > 0:
             mid_e8 = (top.bid_e8 + top.ask_e8) // 2
-        is_comparable = record.fee_asset_id == self.quote_ids.get(number)
+        is_comparable = record.fee_asset_id == self._quotes.get(number)
         use.costs.add(side=record.side, price_e8=record.price_e8, qty_e8=record.qty_e8,
                       mid_e8=mid_e8, fee_e8=record.fee_e8 if is_comparable else 0,
                       now_ns=now_ns)  # fmt: skip
+
+    def on_instrument(self, instrument_id: int, quote_asset_id: int) -> None:
+        """Fees in another asset than the instrument's own are not compared, nor is its margin."""
+        self._quotes[instrument_id] = quote_asset_id
 
     def on_armed(self) -> None:
         """A person has looked: losses are measured from now on, and nothing is counted twice."""
@@ -214,6 +221,7 @@ class RiskWatch:
         self._measure_strategies(uses, limits, now_ns)
         if profit_e8 is not None:
             self._measure_losses(uses, profit_e8, now_ns)
+        self._measure_margin(uses)
         self._measure_host(uses, now_ns)
         self._judge_layers(uses)
         self._refuse_growth(uses)
@@ -301,6 +309,20 @@ class RiskWatch:
         uses["drawdown_max"] = peak_e8, 0
         if before != (losses.start_e8, losses.peak_e8) and losses.start_e8 is not None:
             self._page.begin(LOSS_SLOT, losses.start_e8 + BIAS, losses.peak_e8 + BIAS)
+
+    def _measure_margin(self, uses: dict[str, tuple[int, int]]) -> None:
+        """By the venue's own figures: what it leaves available, of the wallet that profit is in."""
+        balances, balance, quotes = self._balances, self._balance, self._quotes.values()
+        if not (balances.read(self._margin_cell) and balance.asset_id in quotes):
+            for row in range(graph.ASSETS_MAX):
+                self._margin_cell = graph.balance_cell(Mode.LIVE, row)
+                if balances.read(self._margin_cell) and balance.asset_id in quotes:
+                    break
+            else:
+                return
+        if balance.reconciled_ns and balance.venue_wallet_e8 > 0:
+            kept_e8 = max(0, balance.venue_wallet_e8 - balance.available_e8)
+            uses["margin_used_bps_max"] = kept_e8 * BPS // balance.venue_wallet_e8, 0
 
     def _measure_host(self, uses: dict[str, tuple[int, int]], now_ns: int) -> None:
         page = self._execution_page

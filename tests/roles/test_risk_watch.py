@@ -11,7 +11,15 @@ import pytest
 from hft import counters, graph
 from hft.core.assets import ASSET_IDS
 from hft.core.catalogue import CATALOGUE, LIMITS_BY_NAME, UNLIMITED
-from hft.core.generated.views import Alert, Execution, Intent, MarkPrice, Position, TopOfBook
+from hft.core.generated.views import (
+    Alert,
+    Balance,
+    Execution,
+    Intent,
+    MarkPrice,
+    Position,
+    TopOfBook,
+)
 from hft.core.order_id import make_order_id
 from hft.core.policies import POLICY_VERSION
 from hft.records import (
@@ -396,6 +404,23 @@ def test_orders_too_large_or_doubled_in_a_row_stop_everything(
     desk.turn()
     assert desk.context.halt.is_set
     assert f"{times} orders" in desk.context.halt.reason()
+
+
+def test_the_margin_that_the_venue_keeps_lets_positions_only_shrink(desk: Desk) -> None:
+    for row, (asset, available, is_checked) in enumerate(
+        (("BNB", 0, True), ("USDT", 49, False), ("USDT", 50, True), ("USDT", 49, True))
+    ):
+        cells, buffer = desk.account.cell_writer("balances")
+        balance = Balance(buffer)
+        balance.asset_id, balance.venue_wallet_e8 = ASSET_IDS[asset], 100 * E8
+        balance.available_e8, balance.reconciled_ns = available * E8, desk.now_ns * is_checked
+        cells.write(graph.balance_cell(Mode.LIVE, min(row, 1)))
+        desk.turn(2_000)
+        is_too_much = (asset, available, is_checked) == ("USDT", 49, True)
+        assert desk.ask() is (Reason.MARGIN_USED_MAX if is_too_much else Reason.NONE)
+        if not is_too_much:
+            desk.report(ExecKind.CANCELED, OrderState.CANCELED)
+    assert desk.shown("margin_used_bps_max").value_e8 == 5_100
 
 
 def test_too_many_unknown_orders_stop_everything(desk: Desk) -> None:
