@@ -83,7 +83,7 @@ cdef class RiskBook(Exposure):
     cdef int judge_asked(
         self, const hft_intent *asked, int64_t now_ns, int trading_state,
         bint is_manual) except -1
-    cdef void answer(
+    cdef void fill_decision(
         self, hft_decision *answer, const hft_intent *asked, uint16_t reason, int64_t now_ns,
         uint16_t source, uint64_t risk_epoch, uint16_t cause_ring) noexcept nogil
     cdef int judge_record(

@@ -3,7 +3,7 @@ from collections.abc import Iterable
 from typing_extensions import disjoint_base
 
 from hft.core.exposure import Exposure
-from hft.core.generated.views import Decision, Intent
+from hft.core.generated.views import Intent
 from hft.core.instruments import InstrumentRules
 from hft.core.policies import Limits
 from hft.records import Reason
@@ -41,14 +41,3 @@ class RiskBook(Exposure):
     def on_account(self, now_ns: int) -> None: ...
     def judge(self, intent: Intent, now_ns: int, trading_state: int) -> Reason: ...
     def judge_manual(self, intent: Intent, now_ns: int, trading_state: int) -> Reason: ...
-    def fill_decision(
-        self,
-        decision: Decision,
-        intent: Intent,
-        reason: int,
-        *,
-        now_ns: int,
-        source: int,
-        risk_epoch: int,
-        cause_ring: int = ...,
-    ) -> None: ...

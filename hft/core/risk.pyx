@@ -16,7 +16,7 @@ from hft.core.exposure cimport (
     worst_long_e8, worst_short_e8)
 from hft.core.generated.reasons cimport *
 from hft.core.generated.records cimport hft_decision, hft_intent
-from hft.core.generated.views cimport Decision, Intent
+from hft.core.generated.views cimport Intent
 from hft.core.throttle cimport WindowLimit
 
 from hft import graph, records
@@ -254,15 +254,6 @@ cdef class RiskBook(Exposure):
         return REASONS[
             self.judge_asked(<const hft_intent *> intent.data, now_ns, trading_state, True)]
 
-    def fill_decision(
-        self, Decision decision not None, Intent intent not None, uint16_t reason, *,
-        int64_t now_ns, uint16_t source, uint64_t risk_epoch, uint16_t cause_ring=RING_INTENTS,
-    ):
-        """The record that answers an intent: what it asked for, when and why it was decided so."""
-        self.answer(
-            <hft_decision *> decision.data, <const hft_intent *> intent.data, reason, now_ns,
-            source, risk_epoch, cause_ring)
-
     cdef int judge_asked(
         self, const hft_intent *asked, int64_t now_ns, int trading_state, bint is_manual,
     ) except -1:
@@ -285,10 +276,11 @@ cdef class RiskBook(Exposure):
         finally:
             self.bounds = &self.bounds_of[BY_STRATEGY]
 
-    cdef void answer(
+    cdef void fill_decision(
         self, hft_decision *answer, const hft_intent *asked, uint16_t reason, int64_t now_ns,
         uint16_t source, uint64_t risk_epoch, uint16_t cause_ring,
     ) noexcept nogil:
+        """The record that answers an intent: what it asked for, when and why it was decided so."""
         cdef InstrumentExposure *instrument = self.watched(asked.instrument_id)
         memset(answer, 0, sizeof(hft_decision))
         answer.kind = KIND_DECISION

@@ -1,4 +1,4 @@
-"""One intent on its way through risk, without the interpreter: the newest market, verdict, answer."""
+"""One intent on its way through risk without the interpreter: newest market, verdict, answer."""
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from hft.core.exposure cimport INSTRUMENTS_MAX
@@ -86,6 +86,6 @@ cdef class Judge:
     ):
         """Write the record that answers an intent from the ring ``cause_ring``."""
         cdef const hft_intent *asked = <const hft_intent *> intent.data
-        self.book_of(asked.mode).answer(
+        self.book_of(asked.mode).fill_decision(
             <hft_decision *> decision.data, asked, reason, now_ns, self.source, self.epoch,
             cause_ring)

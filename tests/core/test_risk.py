@@ -8,7 +8,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hft import graph
 from hft.core.exposure import OPEN_ORDERS_MAX
 from hft.core.generated.views import Decision, Execution, Intent, MarkPrice, TopOfBook
 from hft.core.generated.views import Order as OrderRow
@@ -22,7 +21,6 @@ from hft.records import (
     ExecKind,
     FeedState,
     InstrumentStatus,
-    Kind,
     OrderState,
     OrderType,
     Reason,
@@ -436,29 +434,6 @@ def test_a_cancel_passes_unless_the_order_cannot_be_ours() -> None:
 
 
 # -- records --------------------------------------------------------------------------------------
-
-
-def test_a_decision_repeats_the_intent_and_says_when_and_why() -> None:
-    book = make_book()
-    book.add_position(BTC, -3 * E8)
-    asked = intent(7, Side.SELL, is_post_only=1, is_reduce_only=1, tif=Tif.GTC)
-    asked.seq, asked.flags, asked.mode, asked.origin_ns = 12, 2, 1, 5
-    asked.instrument_version = 4
-    decision = Decision(bytearray(b"x" * Decision.BYTES))
-    book.fill_decision(decision, asked, Reason.POSITION_MAX, now_ns=NOW, source=4, risk_epoch=2**40)
-    repeated = (
-        "mode", "flags", "origin_ns", "instrument_id", "instrument_version", "order_id",
-        "decide_ns", "price_e8", "qty_e8", "strategy_id", "action", "side", "order_type", "tif",
-        "is_post_only", "is_reduce_only",
-    )  # fmt: skip
-    for name in repeated:
-        assert getattr(decision, name) == getattr(asked, name), name
-    assert (decision.kind, decision.source) == (Kind.DECISION, 4)
-    assert (decision.cause_ring, decision.cause_seq) == (graph.RingId.INTENTS, 12)
-    assert (decision.judge_ns, decision.risk_epoch) == (NOW, 2**40)
-    assert (decision.reason, decision.position_e8) == (Reason.POSITION_MAX, -3 * E8)
-    assert decision.policy_version == LIMITS.version
-    assert decision.seq == decision.publish_ns == decision.cause_seq - 12 == 0
 
 
 def test_market_records_are_taken_as_their_numbers_are() -> None:
@@ -1007,12 +982,6 @@ def test_a_date_belongs_to_a_good_till_date_order_only() -> None:
     asked = intent(1)
     asked.good_till_s = 2_000_000_000
     assert make_book().judge(asked, NOW, ACTIVE) is Reason.MALFORMED
-
-
-def test_the_date_is_in_the_decision() -> None:
-    book, decision, asked = make_book(), Decision(), good_till(700)
-    book.fill_decision(decision, asked, 0, now_ns=NOW, source=3, risk_epoch=1)
-    assert decision.good_till_s == asked.good_till_s
 
 
 @pytest.mark.parametrize(
