@@ -21,7 +21,7 @@ from hft.cli_options import running as _running
 from hft.cli_order import order
 from hft.cli_strategy import new_strategy, strategy
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, HftError
-from tools.risk.command import audit, risk
+from tools.risk.command import audit, halt, risk
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended in the middle, as shells know it."""
@@ -240,19 +240,6 @@ def run_role(role: str, name: str | None, run_dir: str | None) -> int:
 
 
 @cli.command()
-@click.option("--reason", default="by hand", show_default=True)
-@click.option("--flatten", is_flag=True, help="Then close every position, and stay halted.")
-@_of_system
-def halt(reason: str, flatten: bool, name: str | None, run_dir: str | None) -> None:
-    """Stop trading at once and cancel every order. Never asks back."""
-    from tools.risk.flatten import halt_and_flatten
-    from tools.system import commands
-
-    act = halt_and_flatten if flatten else commands.halt
-    click.echo(act(_running(name, run_dir), reason))
-
-
-@cli.command()
 @click.option("--reason", required=True, help="Why trading may go on; it is recorded.")
 @_of_system
 def arm(reason: str, name: str | None, run_dir: str | None) -> None:
@@ -305,6 +292,7 @@ def verify_feed(files: tuple[str, ...], *, as_json: bool) -> int:
 
 
 cli.add_command(risk)
+cli.add_command(halt)
 cli.add_command(audit)
 
 
