@@ -23,7 +23,7 @@ from hft.cli_order import order
 from hft.cli_shm import shm
 from hft.cli_strategy import new_strategy, strategy
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, HftError
-from tools.risk.command import audit, risk
+from tools.risk.command import audit, halt, risk
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended in the middle, as shells know it."""
@@ -207,16 +207,6 @@ def run_role(role: str, name: str | None, run_dir: str | None) -> int:
 
 
 @cli.command()
-@click.option("--reason", default="by hand", show_default=True)
-@_of_system
-def halt(reason: str, name: str | None, run_dir: str | None) -> None:
-    """Stop trading at once and cancel every order. Never asks back."""
-    from tools.system import commands
-
-    click.echo(commands.halt(_running(name, run_dir), reason))
-
-
-@cli.command()
 @click.option("--reason", required=True, help="Why trading may go on; it is recorded.")
 @_of_system
 def arm(reason: str, name: str | None, run_dir: str | None) -> None:
@@ -269,6 +259,7 @@ def verify_feed(files: tuple[str, ...], *, as_json: bool) -> int:
 
 
 cli.add_command(risk)
+cli.add_command(halt)
 cli.add_command(audit)
 
 

@@ -127,6 +127,13 @@ class RiskLimits(_Section, frozen=True):
     clock_offset_ms_max: Positive | None = None
     loop_lag_ms_max: Positive | None = None
     round_trip_ms_max: Positive | None = None
+    drift_1m_bps_max: Positive | None = None
+    funding_bps_max: Positive | None = None
+    slippage_1m_bps_max: Positive | None = None
+    fee_1m_bps_max: Positive | None = None
+    places_per_trade_max: Positive | None = None
+    faults_per_minute_max: Positive | None = None
+    margin_used_bps_max: Positive | None = None
 
 
 class ManualConfig(_Section, frozen=True):

@@ -118,6 +118,11 @@ class Reason(IntEnum):
     OWN_DECIDED_ALL = 66
     """A decision asked for the cancellation of everything."""
     OWN_OVERFILL = 67
+    # Risk: more refusals of an intent.
+    PRICE_DRIFT = 70
+    """Our own prices of this instrument have moved too far within a minute."""
+    FUNDING_MAX = 71
+    MARGIN_USED_MAX = 72
     # The venue's refusals, by meaning.
     VENUE_REJECTED = 80
     VENUE_POST_ONLY = 81

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections import deque
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from hft.core.catalogue import UNLIMITED, LimitSpec
-from hft.units import NS_PER_S
+from hft.units import E8, NS_PER_S
 
 BPS: Final = 10_000
 MINUTE_NS: Final = 60 * NS_PER_S
 RATIO_WINDOW_NS: Final = 600 * NS_PER_S
-RATIO_CANCELS_MIN: Final = 100
-"""Fewer cancels than this say nothing about a ratio."""
+RATIO_COUNT_MIN: Final = 100
+"""Fewer cancels, or places, than this say nothing about a ratio."""
+COSTED_FILLS_MIN: Final = 10
+"""Nor do fewer fills about what fills cost."""
 EVENTS_MAX: Final = 4_096
 SAMPLES_MAX: Final = 4_096
 
@@ -65,19 +67,65 @@ class EventRate:
         self._stamps.clear()
 
 
-class CancelRatio:
-    """Cancels for each place of one strategy, in windows of ten minutes one after the other."""
+class CountRatio:
+    """Cancels for each place, or places for each trade, of one strategy, in windows of ten minutes
+    one after the other."""
 
     def __init__(self) -> None:
         self._begin_ns = 0
-        self._places = self._cancels = 0
+        self._count = self._base = 0
 
-    def update(self, places: int, cancels: int, now_ns: int) -> int:
-        """The ratio so far, rounded down, from the totals since the start."""
+    def update(self, count: int, base: int, now_ns: int) -> int:
+        """``count`` for each of ``base`` so far, rounded down, from the totals since the start."""
         if not self._begin_ns or now_ns - self._begin_ns >= RATIO_WINDOW_NS:
-            self._begin_ns, self._places, self._cancels = now_ns, places, cancels
-        cancels -= self._cancels
-        return cancels // max(1, places - self._places) if cancels >= RATIO_CANCELS_MIN else 0
+            self._begin_ns, self._count, self._base = now_ns, count, base
+        count -= self._count
+        return count // max(1, base - self._base) if count >= RATIO_COUNT_MIN else 0
+
+
+class _Cost(NamedTuple):
+    fill_ns: int
+    notional_e8: int
+    slippage_e8: int
+    fee_e8: int
+
+
+class TradeCosts:
+    """What the fills of one strategy cost within a minute, beyond the mid and in fees."""
+
+    def __init__(self) -> None:
+        self._fills: deque[_Cost] = deque(maxlen=EVENTS_MAX)
+        self._notional_e8 = self._slippage_e8 = self._fee_e8 = 0
+
+    def add(
+        self, *, side: int, price_e8: int, qty_e8: int, mid_e8: int, fee_e8: int, now_ns: int
+    ) -> None:
+        """One more fill. ``mid_e8`` 0: no market is known, and it counts as dealt at the mid."""
+        beyond_e8 = side * (price_e8 - mid_e8) if mid_e8 else 0
+        if len(self._fills) == EVENTS_MAX:
+            self._forget()
+        cost = _Cost(now_ns, price_e8 * qty_e8 // E8, beyond_e8 * qty_e8 // E8, fee_e8)
+        self._fills.append(cost)
+        self._notional_e8 += cost.notional_e8
+        self._slippage_e8 += cost.slippage_e8
+        self._fee_e8 += cost.fee_e8
+
+    def _forget(self) -> None:
+        cost = self._fills.popleft()
+        self._notional_e8 -= cost.notional_e8
+        self._slippage_e8 -= cost.slippage_e8
+        self._fee_e8 -= cost.fee_e8
+
+    def bps(self, now_ns: int) -> tuple[int, int]:
+        """Slippage and fees in basis points of the notional, rounded down; gains are 0."""
+        while self._fills and now_ns - self._fills[0].fill_ns >= MINUTE_NS:
+            self._forget()
+        if len(self._fills) < COSTED_FILLS_MIN or not self._notional_e8:
+            return 0, 0
+        return (
+            max(0, self._slippage_e8 * BPS // self._notional_e8),
+            max(0, self._fee_e8 * BPS // self._notional_e8),
+        )
 
 
 class Range:
@@ -110,6 +158,18 @@ class Range:
     def low(self) -> int:
         """The smallest of the window; 0 before the first."""
         return self._low[0][0] if self._low else 0
+
+
+class Rise:
+    """By how much a total since the start has grown within a sliding window."""
+
+    def __init__(self, window_ns: int) -> None:
+        self._range = Range(window_ns)
+
+    def update(self, total: int, now_ns: int) -> int:
+        """The growth, from the totals that were told."""
+        self._range.add(total, now_ns)
+        return self._range.high - self._range.low
 
 
 class Volatility:

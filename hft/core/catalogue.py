@@ -74,10 +74,24 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     move_1s_bps_max: int = UNLIMITED
     move_1m_bps_max: int = UNLIMITED
     """Range of the mid; beyond it the instrument's position may only shrink for a minute."""
+    drift_1m_bps_max: int = UNLIMITED
+    """Range of the limit prices that were approved in this minute and the one before."""
+    funding_bps_max: int = UNLIMITED
+    """Size of the funding rate; beyond it the instrument's position may only shrink."""
+    slippage_1m_bps_max: int = UNLIMITED
+    """What a strategy's fills of a minute cost beyond the mid; beyond it the strategy is paused."""
+    fee_1m_bps_max: int = UNLIMITED
+    """Fees of the same fills, of their notional; beyond it the strategy is paused."""
+    places_per_trade_max: int = UNLIMITED
+    """Of one strategy in ten minutes; beyond it the strategy is paused."""
+    faults_per_minute_max: int = UNLIMITED
+    """Refusals for an order's form or size; beyond it the strategy is paused."""
     clock_offset_ns_max: int = UNLIMITED
     loop_lag_ns_max: int = UNLIMITED
     round_trip_ns_max: int = UNLIMITED
     """Beyond any of these only orders that shrink a position pass."""
+    margin_used_bps_max: int = UNLIMITED
+    """Part of the wallet that the venue keeps as margin; beyond it only what shrinks passes."""
     emergency_percent: int = 0
     """Use of an account limit at which everything stops; 0: never."""
     is_post_only: bool = False
@@ -212,7 +226,8 @@ CATALOGUE: Final = (
     LimitSpec(20, "leverage_max", Unit.RATIO, Scope.ACCOUNT, 70, _GROWS,
               "gross notional over equity", Reason.LEVERAGE_MAX, is_emergency=True),
     LimitSpec(21, "unresolved_max", Unit.COUNT, Scope.ACCOUNT, 34, _GROWS,
-              "orders whose fate only the venue knows", Reason.UNRESOLVED_MAX),
+              "orders whose fate only the venue knows; beyond three times as many everything"
+              " stops", Reason.UNRESOLVED_MAX),
     LimitSpec(22, "unresolved_age_ms_max", Unit.MS, Scope.ACCOUNT, 20, _GROWS,
               "how long an order has been unknown; six times as long stops everything",
               Reason.UNRESOLVED_AGE),
@@ -236,6 +251,22 @@ CATALOGUE: Final = (
               "how long an intent waited for risk", Reason.LOOP_LAG_MAX),
     LimitSpec(32, "round_trip_ms_max", Unit.MS, Scope.HOST, 20, _GROWS,
               "an order to the venue and its answer back", Reason.ROUND_TRIP_MAX),
+    LimitSpec(33, "drift_1m_bps_max", Unit.BPS, Scope.INSTRUMENT, 50, _GROWS,
+              "range of our own prices in this minute and the one before", Reason.PRICE_DRIFT),
+    LimitSpec(34, "funding_bps_max", Unit.BPS, Scope.INSTRUMENT, 50, _GROWS,
+              "size of the funding rate", Reason.FUNDING_MAX),
+    LimitSpec(35, "slippage_1m_bps_max", Unit.BPS, Scope.STRATEGY, 50, _PAUSED,
+              "cost of the fills of 60 s beyond the mid", Reason.STRATEGY_PAUSED),
+    LimitSpec(36, "fee_1m_bps_max", Unit.BPS, Scope.STRATEGY, 80, _PAUSED,
+              "fees of the fills of 60 s, where paid in the quote asset", Reason.STRATEGY_PAUSED),
+    LimitSpec(37, "places_per_trade_max", Unit.COUNT, Scope.STRATEGY, 25, _PAUSED,
+              "places for each fill in ten minutes", Reason.STRATEGY_PAUSED),
+    LimitSpec(38, "faults_per_minute_max", Unit.COUNT, Scope.STRATEGY, 50, _PAUSED,
+              "orders refused for their form or size; where emergencies are on, three too large"
+              " in 60 s or five doubled in 10 s stop everything", Reason.STRATEGY_PAUSED),
+    LimitSpec(39, "margin_used_bps_max", Unit.BPS, Scope.ACCOUNT, 70, _GROWS,
+              "part of the wallet that the venue kept as margin when it was last asked",
+              Reason.MARGIN_USED_MAX, is_emergency=True),
 )  # fmt: skip
 """Every limit. A place or amend passes all of them; a cancel is never refused by any."""
 

@@ -68,6 +68,7 @@ cdef struct InstrumentExposure:
     int feed_state
     int64_t mark_e8
     int64_t mark_ns
+    int64_t funding_e8  # rate, of the notional
     uint64_t executions_seq
     int128 position_e8
     int128 open_e8[2]  # worst case of what is open, by side
@@ -77,6 +78,9 @@ cdef struct InstrumentExposure:
     int64_t orders[2]
     OpenOrder *last_order[2]  # the newest place of each side while it counts, else NULL
     int64_t last_place_ns[2]
+    int64_t drift_minute  # of the first of these; the second is of the minute before
+    int64_t drift_low_e8[2]  # range of our own limit prices; 0: none
+    int64_t drift_high_e8[2]
 
 
 cdef inline int index_of(int side) noexcept nogil:
@@ -125,6 +129,33 @@ cdef inline int64_t clamped(int128 value) noexcept nogil:
     return capped(value) if value > int64_min else int64_min
 
 
+cdef inline int128 size_of(int128 value) noexcept nogil:
+    return value if value > 0 else -value
+
+
+cdef inline int64_t minute_of(int64_t now_ns) noexcept nogil:
+    return now_ns // <int64_t> 60_000_000_000
+
+
+cdef inline int64_t drift_bps(
+    const InstrumentExposure *instrument, int64_t price_e8, int64_t minute,
+) noexcept nogil:
+    """Range of our own limit prices of this minute and the one before, with one more, in 1/10,000
+    of the lowest, rounded up. ``price_e8`` 0: without one more."""
+    cdef int64_t low_e8 = price_e8
+    cdef int64_t high_e8 = price_e8
+    cdef int64_t age = minute - instrument.drift_minute
+    cdef int index
+    for index in range(2):
+        if instrument.drift_low_e8[index] and 0 <= age + index <= 1:
+            if not low_e8 or instrument.drift_low_e8[index] < low_e8:
+                low_e8 = instrument.drift_low_e8[index]
+            high_e8 = max(high_e8, instrument.drift_high_e8[index])
+    if not low_e8:
+        return 0
+    return capped((<int128> (high_e8 - low_e8) * 10_000 + low_e8 - 1) // low_e8)
+
+
 cdef class OrderTable:
     cdef OpenOrder *rows
     cdef OpenOrder *free_rows
@@ -152,7 +183,8 @@ cdef class Exposure:
         self, uint32_t instrument_id, int64_t bid_e8, int64_t ask_e8, int64_t recv_ns,
         int feed_state) noexcept nogil
     cdef void set_mark(
-        self, uint32_t instrument_id, int64_t mark_e8, int64_t recv_ns) noexcept nogil
+        self, uint32_t instrument_id, int64_t mark_e8, int64_t recv_ns,
+        int64_t funding_e8) noexcept nogil
     cdef int apply(self, const hft_execution *execution) except -1
     cdef int fill(self, const hft_execution *execution, OpenOrder *order) except -1
     cdef OpenOrder *enter(
@@ -162,4 +194,6 @@ cdef class Exposure:
     cdef int settle(self, OpenOrder *order) except -1
     cdef void set_unresolved(
         self, OpenOrder *order, bint is_unresolved, int64_t since_ns) noexcept nogil
+    cdef void note_price(
+        self, InstrumentExposure *instrument, int64_t price_e8, int64_t now_ns) noexcept nogil
     cdef void revalue(self, InstrumentExposure *instrument) noexcept nogil

@@ -184,9 +184,11 @@ cdef class Exposure:
         if instrument != NULL:
             instrument.feed_state = feed_state
 
-    def on_mark(self, uint32_t instrument_id, int64_t mark_e8, int64_t recv_ns):
-        """The newest mark price: positions are valued by it."""
-        self.set_mark(instrument_id, mark_e8, recv_ns)
+    def on_mark(
+        self, uint32_t instrument_id, int64_t mark_e8, int64_t recv_ns, int64_t funding_e8=0,
+    ):
+        """The newest mark price, by which positions are valued, and the funding rate."""
+        self.set_mark(instrument_id, mark_e8, recv_ns, funding_e8)
 
     def take_top(self, uint32_t instrument_id, TopOfBook top not None):
         """``on_top`` from a record."""
@@ -197,7 +199,7 @@ cdef class Exposure:
     def take_mark(self, uint32_t instrument_id, MarkPrice mark not None):
         """``on_mark`` from a record."""
         cdef const hft_mark_price *record = <const hft_mark_price *> mark.data
-        self.set_mark(instrument_id, record.mark_e8, record.recv_ns)
+        self.set_mark(instrument_id, record.mark_e8, record.recv_ns, record.funding_rate_e8)
 
     def on_execution(self, Execution execution not None):
         """What happened to an order, or to the position without one of ours."""
@@ -218,12 +220,13 @@ cdef class Exposure:
             self.revalue(instrument)  # the first price at which it can be valued
 
     cdef void set_mark(
-        self, uint32_t instrument_id, int64_t mark_e8, int64_t recv_ns,
+        self, uint32_t instrument_id, int64_t mark_e8, int64_t recv_ns, int64_t funding_e8,
     ) noexcept nogil:
         cdef InstrumentExposure *instrument = self.watched(instrument_id)
         if instrument != NULL:
             instrument.mark_e8 = mark_e8
             instrument.mark_ns = recv_ns
+            instrument.funding_e8 = funding_e8
             self.revalue(instrument)
 
     cdef int apply(self, const hft_execution *execution) except -1:
@@ -385,13 +388,15 @@ cdef class Exposure:
                     oldest_ns = self.orders.rows[row].unresolved_ns
         return oldest_ns
 
-    def greatest_uses(self):
+    def greatest_uses(self, int64_t now_ns):
         """The instrument that uses most of each limit: ``[(id, use)]`` of position notional,
-        open notional of one side, open orders of one side, spread (bps)."""
+        open notional of one side, open orders of one side, spread (bps), range of our own prices
+        (bps), size of the funding rate (bps)."""
         cdef InstrumentExposure *instrument
-        cdef int128 uses[4]
-        cdef int128 greatest[4]
-        cdef int found[4]
+        cdef int128 uses[6]
+        cdef int128 greatest[6]
+        cdef int found[6]
+        cdef int64_t minute = minute_of(now_ns)
         cdef int number, kind
         memset(greatest, 0, sizeof(greatest))
         memset(found, 0, sizeof(found))
@@ -404,11 +409,13 @@ cdef class Exposure:
                 max(instrument.open_e8[BUY], instrument.open_e8[SELL])) // E8
             uses[2] = max(instrument.orders[BUY], instrument.orders[SELL])
             uses[3] = spread_bps(instrument)
-            for kind in range(4):
+            uses[4] = drift_bps(instrument, 0, minute)
+            uses[5] = size_of(instrument.funding_e8) * 10_000 // E8
+            for kind in range(6):
                 if uses[kind] > greatest[kind]:
                     greatest[kind] = uses[kind]
                     found[kind] = number
-        return [(found[kind], capped(greatest[kind])) for kind in range(4)]
+        return [(found[kind], capped(greatest[kind])) for kind in range(6)]
 
     @property
     def unresolved(self):
@@ -483,6 +490,22 @@ cdef class Exposure:
             order.is_unresolved = is_unresolved
             order.unresolved_ns = since_ns
             self.unresolved_count += 1 if is_unresolved else -1
+
+    cdef void note_price(
+        self, InstrumentExposure *instrument, int64_t price_e8, int64_t now_ns,
+    ) noexcept nogil:
+        """A limit price of ours was approved."""
+        cdef int64_t minute = minute_of(now_ns)
+        cdef bint is_next
+        if minute != instrument.drift_minute:
+            is_next = minute == instrument.drift_minute + 1
+            instrument.drift_low_e8[1] = instrument.drift_low_e8[0] if is_next else 0
+            instrument.drift_high_e8[1] = instrument.drift_high_e8[0] if is_next else 0
+            instrument.drift_low_e8[0] = instrument.drift_high_e8[0] = price_e8
+            instrument.drift_minute = minute
+            return
+        instrument.drift_low_e8[0] = min(instrument.drift_low_e8[0], price_e8)
+        instrument.drift_high_e8[0] = max(instrument.drift_high_e8[0], price_e8)
 
     cdef void revalue(self, InstrumentExposure *instrument) noexcept nogil:
         """The instrument's part of gross and net notional, at today's worst case and price."""

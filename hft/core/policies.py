@@ -22,7 +22,7 @@ __all__ = ["POLICIES", "POLICY_VERSION", "UNLIMITED", "Change", "Limits", "limit
 MANUAL_ORDER_SHARE: Final = 4
 """An order by hand may be worth a quarter of a strategy's, unless the settings say less or more."""
 MANUAL_POSITION_SHARE: Final = 2
-POLICY_VERSION: Final = 3 << 8
+POLICY_VERSION: Final = 4 << 8
 """Version of the table below, in every decision record; raised when a number in it changes.
 
 The low byte counts the changes at run time.
@@ -60,6 +60,13 @@ class _Policy(msgspec.Struct, frozen=True, kw_only=True):
     spread_bps: int = -1
     moves_bps: tuple[int, int] = (-1, -1)
     """In 1 s, in 60 s."""
+    drift_bps: int = -1
+    funding_bps: int = -1
+    costs_bps: tuple[int, int] = (-1, -1)
+    """Slippage and fees of a minute."""
+    places_per_trade: int = -1
+    faults: int = 10
+    margin_bps: int = 5_000
     host_ms: tuple[int, int, int] = (500, 100, 1_000)
     """Clock offset, loop lag, round trip."""
     emergency_percent: int = 0
@@ -74,7 +81,7 @@ POLICIES: Final[Mapping[str, _Policy]] = {
         order=100, position=500, gross=2_000, collars_bps=(50, 100), open_orders=5,
         messages=(50, -1, 1_000), cancels_per_place=-1, rejects=-1, unresolved=8,
         unresolved_ms=-1, feed_ms=1_000, account_ms=10_000, intent_ms=250, duplicate_ms=0,
-        host_ms=(-1, -1, -1),
+        host_ms=(-1, -1, -1), faults=-1, margin_bps=-1,
     ),
     "observe": _Policy(
         order=0, position=0, gross=0, collars_bps=(50, 100), open_orders=0, messages=(0, 0, 0),
@@ -88,20 +95,23 @@ POLICIES: Final[Mapping[str, _Policy]] = {
     "mm_conservative": _Policy(
         order=20, position=100, gross=300, net=300, open=100, leverage_percent=30,
         collars_bps=(20, 50), cross_bps=0, open_orders=2, messages=(10, 80, 300), executions=60,
-        losses=(1, 5, 10), spread_bps=50, moves_bps=(50, 200), feed_ms=500, emergency_percent=110,
+        losses=(1, 5, 10), spread_bps=50, moves_bps=(50, 200), drift_bps=250, funding_bps=30,
+        costs_bps=(10, 3), places_per_trade=200, feed_ms=500, emergency_percent=110,
         is_post_only=True,
     ),
     "mm_standard": _Policy(
         order=50, position=300, gross=1_000, net=600, open=300, leverage_percent=100,
         collars_bps=(30, 75), cross_bps=0, open_orders=5, messages=(20, 160, 700),
-        executions=200, losses=(2, 10, 20), spread_bps=75, moves_bps=(75, 300), feed_ms=300,
+        executions=200, losses=(2, 10, 20), spread_bps=75, moves_bps=(75, 300), drift_bps=400,
+        funding_bps=50, costs_bps=(15, 3), places_per_trade=200, faults=20, feed_ms=300,
         emergency_percent=110, is_post_only=True,
     ),
     "taker_arb": _Policy(
         order=100, position=500, gross=2_000, net=1_000, open=500, leverage_percent=200,
         collars_bps=(15, 50), cross_bps=10, open_orders=1, messages=(10, 80, 300), executions=30,
-        losses=(2, 10, 20), spread_bps=50, moves_bps=(75, 300), feed_ms=150,
-        emergency_percent=110, is_limit_only=True,
+        losses=(2, 10, 20), spread_bps=50, moves_bps=(75, 300), drift_bps=400, funding_bps=50,
+        costs_bps=(20, 6), places_per_trade=200, faults=5, feed_ms=150, emergency_percent=110,
+        is_limit_only=True,
     ),
 }  # fmt: skip
 
@@ -155,6 +165,13 @@ def limits_for(
         spread_bps_max=_scaled(row.spread_bps),
         move_1s_bps_max=_scaled(row.moves_bps[0]),
         move_1m_bps_max=_scaled(row.moves_bps[1]),
+        drift_1m_bps_max=_scaled(row.drift_bps),
+        funding_bps_max=_scaled(row.funding_bps),
+        slippage_1m_bps_max=_scaled(row.costs_bps[0]),
+        fee_1m_bps_max=_scaled(row.costs_bps[1]),
+        places_per_trade_max=_scaled(row.places_per_trade),
+        faults_per_minute_max=_scaled(row.faults),
+        margin_used_bps_max=_scaled(row.margin_bps),
         clock_offset_ns_max=_scaled(row.host_ms[0], NS_PER_MS),
         loop_lag_ns_max=_scaled(row.host_ms[1], NS_PER_MS),
         round_trip_ns_max=_scaled(row.host_ms[2], NS_PER_MS),

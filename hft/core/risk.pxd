@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from hft.core.exposure cimport SOURCE_MAX, Exposure, InstrumentExposure, int128
-from hft.core.generated.records cimport hft_intent
+from hft.core.generated.records cimport hft_decision, hft_intent
 from hft.core.throttle cimport WindowLimit
 
 
@@ -27,6 +27,8 @@ cdef struct LimitValues:
     int64_t open_notional_max_e8
     int64_t unresolved_age_ns_max
     int64_t spread_bps_max
+    int64_t drift_1m_bps_max
+    int64_t funding_bps_max
     bint is_post_only
     bint is_limit_only
     bint is_reducing_only
@@ -35,10 +37,13 @@ cdef struct LimitValues:
 cdef enum:
     BY_STRATEGY = 0
     BY_HAND = 1
+
+
 cdef struct StrategyUse:
     # What one strategy has asked for, and whether a breaker has stopped it.
     int64_t places
     int64_t cancels
+    int64_t faults  # refused for their form or size
     bint is_paused
 
 
@@ -64,6 +69,8 @@ cdef class RiskBook(Exposure):
     cdef object hand_limits
     cdef LimitValues bounds_of[2]
     cdef LimitValues *bounds
+    cdef readonly int64_t oversized  # orders refused as too large, since the start
+    cdef readonly int64_t doubled
     cdef uint16_t policy_version
     cdef uint8_t judged_state
     cdef WindowLimit messages_1s
@@ -73,8 +80,15 @@ cdef class RiskBook(Exposure):
     cdef WindowLimit manual_1m
 
     cdef int take_bounds(self, LimitValues *bounds, object limits) except -1
+    cdef int judge_asked(
+        self, const hft_intent *asked, int64_t now_ns, int trading_state,
+        bint is_manual) except -1
+    cdef void fill_decision(
+        self, hft_decision *answer, const hft_intent *asked, uint16_t reason, int64_t now_ns,
+        uint16_t source, uint64_t risk_epoch, uint16_t cause_ring) noexcept nogil
     cdef int judge_record(
         self, const hft_intent *intent, int64_t now_ns, int trading_state) except -1
+    cdef void count_fault(self, uint64_t source, int reason) noexcept nogil
     cdef int judge_cancel(self, uint64_t order_id, int64_t now_ns) noexcept
     cdef int judge_place(
         self, const hft_intent *intent, int64_t now_ns, int trading_state) except -1
@@ -89,7 +103,8 @@ cdef class RiskBook(Exposure):
     cdef int judge_price(
         self, const InstrumentExposure *instrument, const Terms *terms) noexcept nogil
     cdef int judge_growth(
-        self, const InstrumentExposure *instrument, int64_t now_ns) noexcept nogil
+        self, const InstrumentExposure *instrument, const Terms *terms,
+        int64_t now_ns) noexcept nogil
     cdef int judge_account(
         self, const InstrumentExposure *instrument, int index, int128 worst_e8, int128 other_e8,
         int64_t more_e8) noexcept nogil
@@ -97,7 +112,7 @@ cdef class RiskBook(Exposure):
         self, const InstrumentExposure *instrument, const Terms *terms,
         int64_t now_ns) noexcept nogil
     cdef int judge_exposure(
-        self, const InstrumentExposure *instrument, int side, int64_t more_e8, int64_t now_ns,
-        int trading_state) noexcept
+        self, const InstrumentExposure *instrument, const Terms *terms, int64_t more_e8,
+        int64_t now_ns, int trading_state) noexcept
     cdef int take_message(self, int64_t now_ns) noexcept
     cdef void count_message(self, int64_t now_ns) noexcept

@@ -12,10 +12,11 @@ from libc.string cimport memset
 
 from hft.core.exposure cimport (
     E8, ORDERS_MAX, SOURCE_MAX, SOURCE_SHIFT, InstrumentExposure, OpenOrder, capped,
-    clamped, index_of, int128, mid_e8, value_price_e8, worst_long_e8, worst_short_e8)
+    clamped, drift_bps, index_of, int128, mid_e8, minute_of, size_of, value_price_e8,
+    worst_long_e8, worst_short_e8)
 from hft.core.generated.reasons cimport *
 from hft.core.generated.records cimport hft_decision, hft_intent
-from hft.core.generated.views cimport Decision, Intent
+from hft.core.generated.views cimport Intent
 from hft.core.throttle cimport WindowLimit
 
 from hft import graph, records
@@ -171,6 +172,8 @@ cdef class RiskBook(Exposure):
         bounds.open_notional_max_e8 = limit_value(limits.open_notional_max_e8)
         bounds.unresolved_age_ns_max = limit_value(limits.unresolved_age_ns_max)
         bounds.spread_bps_max = limit_value(limits.spread_bps_max)
+        bounds.drift_1m_bps_max = limit_value(limits.drift_1m_bps_max)
+        bounds.funding_bps_max = limit_value(limits.funding_bps_max)
         bounds.is_post_only = limits.is_post_only
         bounds.is_limit_only = limits.is_limit_only
         bounds.is_reducing_only = limits.is_reducing_only
@@ -226,6 +229,10 @@ cdef class RiskBook(Exposure):
         """Approved places and cancels of a strategy since the start."""
         return self.strategies[strategy_id].places, self.strategies[strategy_id].cancels
 
+    def faults_of(self, int strategy_id):
+        """Orders of a strategy that were refused for their form or size, since the start."""
+        return self.strategies[strategy_id].faults
+
     def message_uses(self, int64_t now_ns):
         """Messages that count now, in one second, ten seconds and a minute."""
         return (self.messages_1s.used(now_ns), self.messages_10s.used(now_ns),
@@ -235,11 +242,8 @@ cdef class RiskBook(Exposure):
 
     def judge(self, Intent intent not None, int64_t now_ns, int trading_state):
         """Approve (``Reason.NONE``) or refuse what a strategy asks for; approved counts at once."""
-        cdef const hft_intent *asked = <const hft_intent *> intent.data
-        if asked.order_id >> SOURCE_SHIFT == SOURCE_MANUAL and asked.action != ACTION_CANCEL:
-            self.judged_state = trading_state
-            return REASONS[REASON_MALFORMED]
-        return REASONS[self.judge_record(asked, now_ns, trading_state)]
+        return REASONS[
+            self.judge_asked(<const hft_intent *> intent.data, now_ns, trading_state, False)]
 
     def judge_manual(self, Intent intent not None, int64_t now_ns, int trading_state):
         """The same for what a person asks for by hand, with limits and a message rate of its own.
@@ -247,27 +251,36 @@ cdef class RiskBook(Exposure):
         Exposure is one: what hands and strategies have open adds up. What is taken out again
         needs no permission.
         """
-        cdef const hft_intent *asked = <const hft_intent *> intent.data
-        cdef bint is_cancel = asked.action == ACTION_CANCEL or asked.action == ACTION_CANCEL_ALL
-        if not is_cancel:
+        return REASONS[
+            self.judge_asked(<const hft_intent *> intent.data, now_ns, trading_state, True)]
+
+    cdef int judge_asked(
+        self, const hft_intent *asked, int64_t now_ns, int trading_state, bint is_manual,
+    ) except -1:
+        cdef bint is_of_hand = asked.order_id >> SOURCE_SHIFT == SOURCE_MANUAL
+        cdef bint is_cancel = asked.action == ACTION_CANCEL
+        if not is_manual:
+            if is_of_hand and not is_cancel:
+                self.judged_state = trading_state
+                return REASON_MALFORMED
+            return self.judge_record(asked, now_ns, trading_state)
+        if not (is_cancel or asked.action == ACTION_CANCEL_ALL):
             self.judged_state = trading_state
             if self.hand_limits is None:
-                return REASONS[REASON_MANUAL_NOT_ALLOWED]
-            if asked.order_id >> SOURCE_SHIFT != SOURCE_MANUAL:
-                return REASONS[REASON_MALFORMED]
+                return REASON_MANUAL_NOT_ALLOWED
+            if not is_of_hand:
+                return REASON_MALFORMED
         self.bounds = &self.bounds_of[BY_HAND]
         try:
-            return REASONS[self.judge_record(asked, now_ns, trading_state)]
+            return self.judge_record(asked, now_ns, trading_state)
         finally:
             self.bounds = &self.bounds_of[BY_STRATEGY]
 
-    def fill_decision(
-        self, Decision decision not None, Intent intent not None, uint16_t reason, *,
-        int64_t now_ns, uint16_t source, uint64_t risk_epoch, uint16_t cause_ring=RING_INTENTS,
-    ):
+    cdef void fill_decision(
+        self, hft_decision *answer, const hft_intent *asked, uint16_t reason, int64_t now_ns,
+        uint16_t source, uint64_t risk_epoch, uint16_t cause_ring,
+    ) noexcept nogil:
         """The record that answers an intent: what it asked for, when and why it was decided so."""
-        cdef hft_decision *answer = <hft_decision *> decision.data
-        cdef const hft_intent *asked = <const hft_intent *> intent.data
         cdef InstrumentExposure *instrument = self.watched(asked.instrument_id)
         memset(answer, 0, sizeof(hft_decision))
         answer.kind = KIND_DECISION
@@ -303,17 +316,42 @@ cdef class RiskBook(Exposure):
         self, const hft_intent *intent, int64_t now_ns, int trading_state,
     ) except -1:
         cdef int action = intent.action
+        cdef int reason
         self.judged_state = trading_state
         if action == ACTION_CANCEL:
             return self.judge_cancel(intent.order_id, now_ns)
         if action == ACTION_PLACE:
-            return self.judge_place(intent, now_ns, trading_state)
-        if action == ACTION_AMEND:
-            return self.judge_amend(intent, now_ns, trading_state)
-        if action == ACTION_CANCEL_ALL:
+            reason = self.judge_place(intent, now_ns, trading_state)
+        elif action == ACTION_AMEND:
+            reason = self.judge_amend(intent, now_ns, trading_state)
+        elif action == ACTION_CANCEL_ALL:
             self.count_message(now_ns)
             return APPROVED
-        return REASON_MALFORMED
+        else:
+            reason = REASON_MALFORMED
+        if reason:
+            self.count_fault(intent.order_id >> SOURCE_SHIFT, reason)
+        return reason
+
+    cdef void count_fault(self, uint64_t source, int reason) noexcept nogil:
+        """Some refusals tell of the market or of bad luck; these tell of a program's mistake."""
+        cdef bint is_oversized = (
+            reason == REASON_ORDER_QTY_MAX or reason == REASON_ORDER_NOTIONAL_MAX)
+        if self.bounds == &self.bounds_of[BY_HAND]:
+            return
+        if is_oversized:
+            self.oversized += 1
+        elif reason == REASON_DUPLICATE:
+            self.doubled += 1
+        elif not (
+            reason == REASON_MALFORMED or reason == REASON_ORDER_ID_REUSED
+            or REASON_PRICE_OFF_TICK <= reason <= REASON_NOTIONAL_MIN
+            or reason == REASON_ORDER_KIND_NOT_ALLOWED
+            or reason == REASON_INSTRUMENT_NOT_ALLOWED
+        ):
+            return
+        if 0 < source <= SOURCE_MAX:
+            self.strategies[source].faults += 1
 
     cdef int judge_cancel(self, uint64_t order_id, int64_t now_ns) noexcept:
         # What risk does not know may still be ours: after a restart, or closed a moment ago.
@@ -372,13 +410,15 @@ cdef class RiskBook(Exposure):
             reason = REASON_OPEN_ORDERS_MAX
         if not reason:
             reason = self.judge_exposure(
-                instrument, terms.side, terms.qty_e8, now_ns, trading_state)
+                instrument, &terms, terms.qty_e8, now_ns, trading_state)
         if reason:
             return reason
         order = self.enter(
             intent.order_id, instrument, terms.side, terms.price_e8, terms.qty_e8)
         instrument.last_order[index] = order
         instrument.last_place_ns[index] = now_ns
+        if not is_market:
+            self.note_price(instrument, terms.price_e8, now_ns)
         self.strategies[source].places += 1
         self.settle(order)
         return APPROVED
@@ -437,9 +477,10 @@ cdef class RiskBook(Exposure):
         approved_e8 = max(order.approved_qty_e8, terms.qty_e8)
         remaining_e8 = max(order.qty_e8, approved_e8) - order.traded_qty_e8
         more_e8 = max(<int64_t> 0, remaining_e8 - order.remaining_e8)
-        reason = self.judge_exposure(instrument, terms.side, more_e8, now_ns, trading_state)
+        reason = self.judge_exposure(instrument, &terms, more_e8, now_ns, trading_state)
         if reason:
             return reason
+        self.note_price(instrument, terms.price_e8, now_ns)
         order.amends += 1
         order.approved_qty_e8 = approved_e8
         self.settle(order)
@@ -545,8 +586,8 @@ cdef class RiskBook(Exposure):
         return REASON_DUPLICATE
 
     cdef int judge_exposure(
-        self, const InstrumentExposure *instrument, int side, int64_t more_e8, int64_t now_ns,
-        int trading_state,
+        self, const InstrumentExposure *instrument, const Terms *terms, int64_t more_e8,
+        int64_t now_ns, int trading_state,
     ) noexcept:
         """What if everything open executes, and ``more_e8`` on this side as well?"""
         cdef const LimitValues *bounds = self.bounds
@@ -554,7 +595,7 @@ cdef class RiskBook(Exposure):
         cdef int128 worst_e8 = worst_long_e8(instrument)
         cdef int128 other_e8 = -worst_short_e8(instrument)
         cdef int reason
-        if side < 0:
+        if terms.side < 0:
             worst_e8, other_e8 = other_e8, worst_e8
         worst_e8 += more_e8
         if worst_e8 <= 0:
@@ -562,20 +603,21 @@ cdef class RiskBook(Exposure):
         # It may grow the position: the checks that a shrinking order need not pass.
         if bounds.is_reducing_only or trading_state != TRADING_ACTIVE:
             return REASON_REDUCING_ONLY
-        reason = self.judge_growth(instrument, now_ns)
+        reason = self.judge_growth(instrument, terms, now_ns)
         if reason:
             return reason
         if not more_e8:
             return self.take_message(now_ns)
         if worst_e8 != capped(worst_e8):
             return REASON_POSITION_MAX  # no record could hold such a position
-        reason = self.judge_account(instrument, index_of(side), worst_e8, other_e8, more_e8)
+        reason = self.judge_account(
+            instrument, index_of(terms.side), worst_e8, other_e8, more_e8)
         return reason if reason else self.take_message(now_ns)
 
     cdef int judge_growth(
-        self, const InstrumentExposure *instrument, int64_t now_ns,
+        self, const InstrumentExposure *instrument, const Terms *terms, int64_t now_ns,
     ) noexcept nogil:
-        """Is this a moment at which any position may grow, and this one?"""
+        """Is this a moment at which any position may grow, and this one at this price?"""
         cdef const LimitValues *bounds = self.bounds
         cdef int128 spread_e8 = <int128> instrument.ask_e8 - instrument.bid_e8
         if self.unresolved_count >= bounds.unresolved_max:
@@ -590,6 +632,14 @@ cdef class RiskBook(Exposure):
             return REASON_VOLATILITY_HALT
         if spread_e8 * BPS > <int128> mid_e8(instrument) * bounds.spread_bps_max:
             return REASON_SPREAD_HALT
+        if bounds.funding_bps_max < UNLIMITED and (
+            size_of(instrument.funding_e8) * BPS > <int128> E8 * bounds.funding_bps_max
+        ):
+            return REASON_FUNDING_MAX
+        if bounds.drift_1m_bps_max < UNLIMITED and not terms.is_market and (
+            drift_bps(instrument, terms.price_e8, minute_of(now_ns)) > bounds.drift_1m_bps_max
+        ):
+            return REASON_PRICE_DRIFT
         return APPROVED
 
     cdef int judge_account(

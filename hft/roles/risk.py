@@ -22,8 +22,9 @@ from hft.records import AlertCode, ExecKind, Mode, Reason, TradingState
 from hft.roles import limits_file
 from hft.roles.alerts import Severity
 from hft.roles.context import Context, InstrumentWatch
+from hft.roles.risk_judge import Judge
 from hft.roles.risk_watch import RiskWatch
-from hft.units import NS_PER_MS
+from hft.units import INT64_MAX, NS_PER_MS, NS_PER_S
 from ipc import Command, RingReader
 
 EXECUTIONS_PER_CYCLE_MAX: Final = 64
@@ -32,13 +33,23 @@ MANUAL_PER_CYCLE_MAX: Final = 4
 """By hand nobody asks for more; strategies do not wait for it."""
 COMMANDS_EVERY_NS: Final = 20 * NS_PER_MS
 CELLS_EVERY_NS: Final = 50 * NS_PER_MS
-LIVE: Final = int(Mode.LIVE)
+_AGREES: Final = counters.AGREES.id
+_DIFFERS: Final = counters.DIFFERS.id
+_JUDGED: Final = counters.JUDGED.id
+_APPROVED: Final = counters.APPROVED.id
+_REFUSED: Final = counters.REFUSED.id
+_RISK_NS: Final = counters.RISK_NS.id
 WATCHED_KINDS: Final = (int(ExecKind.FILL), int(ExecKind.REJECTED))
 """What breakers count."""
 PENDING_SLOT: Final = 0
 """Place in the role page where the batch in the making is noted."""
 STATE_SLOT: Final = 1
 """Place in the role page that keeps the trading state: the permit may grant less for a while."""
+STATE_PLAIN: Final = 1
+STATE_CLOSING: Final = 2
+"""How the state there is meant: for everybody, or for the one who closes the positions."""
+CLOSING_NS_MAX: Final = 150 * NS_PER_S
+"""So long positions of a halted system may be closed: then the halt is latched in any case."""
 MANUAL_SLOT: Final = 2
 """As ``PENDING_SLOT``, for what is asked for by hand."""
 FOREIGN_KINDS: Final = (ExecKind.ADOPTED, ExecKind.FILL)
@@ -99,16 +110,21 @@ class Risk:
         self._state = TradingState.HALTED
         self._limits: Limits
         self._cells_ns = 0
-        self._renewed_ns = 0
-        self._renewed_state = TradingState.HALTED
+        self._due_ns = 0
+        """When the permit has to be renewed."""
+        self._allowed = TradingState.HALTED
+        """What is granted in this turn."""
         self._commanded_ns = 0
         self._dropped = 0
         self._cause = "risk began"
+        self._closing_until_ns = 0
+        """While positions are closed after a halt: nobody else may send anything. 0: not now."""
         self._told_state: TradingState | None = None
         self._book: RiskBook
         self._paper: RiskBook
         self._observed: RiskBook
         self._watch: RiskWatch
+        self._desk: Judge
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -117,6 +133,8 @@ class Risk:
         self._page.state = int(RoleState.RECOVERING)
         noted = self._page.pending(STATE_SLOT)
         self._state = permit_state(self._permit.load() if noted is None else noted[1])
+        if noted is not None and noted[0] == STATE_CLOSING:
+            self._halt.set("risk died while positions were being closed", self.name)
         self._limits, problem = limits_file.in_force_or_configured(self._context.plan)
         self._book, self._paper = self._new_book(), self._new_book()
         self._observed = self._new_book()
@@ -125,7 +143,12 @@ class Risk:
         self._watch.tell(AlertCode.LIMITS_CHANGED, Severity.INFORMATION, text)
         self._page.set_gauge(counters.LIMITS_VERSION.id, self._limits.version)
         self._rebuild()
-        self._rebuild_paper()
+        self._paper = self._new_paper()
+        context = self._context
+        self._desk = Judge(
+            self._tops, self._top, self._marks, self._mark, live=self._book, paper=self._paper,
+            observed=self._observed, source=context.source, epoch=context.epoch,
+        )  # fmt: skip
         self._read_instruments()
         self._resume()
         self._page.state = int(RoleState.READY)
@@ -137,8 +160,11 @@ class Risk:
         book.set_equity(plan.equity_e8)
         return book
 
-    def _manual_limits(self) -> Limits | None:
-        return manual_limits_for(self._limits, msgspec.structs.asdict(self._config.manual))
+    def _manual_limits(self, *, is_closing: bool = False) -> Limits | None:
+        manual = msgspec.structs.asdict(self._config.manual)
+        # Who closes after a halt may do so where hands are otherwise kept off.
+        manual["enabled"] = manual["enabled"] or is_closing
+        return manual_limits_for(self._limits, manual)
 
     def _rebuild(self) -> None:
         """Positions ⊕ executions after their as-of ⊕ open rows ⊕ approved decisions not consumed.
@@ -151,13 +177,14 @@ class Risk:
         )
         self._fill_book(self._book, Mode.LIVE, self._executions, consumed_seq)
 
-    def _rebuild_paper(self) -> None:
+    def _new_paper(self) -> RiskBook:
         """The same for orders that our own matching fills: they are counted for themselves."""
-        self._paper = self._new_book()
+        paper = self._new_book()
         for view in InstrumentWatch(self._context).poll():
-            self._paper.set_instrument(InstrumentRules.from_view(view))
+            paper.set_instrument(InstrumentRules.from_view(view))
         newest_seq = self._decisions.next_seq - 1
-        self._fill_book(self._paper, Mode.PAPER, self._paper_executions, newest_seq)
+        self._fill_book(paper, Mode.PAPER, self._paper_executions, newest_seq)
+        return paper
 
     def _fill_book(
         self, book: RiskBook, mode: Mode, executions: RingReader, consumed_seq: int
@@ -185,16 +212,9 @@ class Risk:
         approved, approved_buffer = self._context.observer("decisions", consumed_seq + 1)
         decision = Decision(approved_buffer)
         while approved.next():
-            if self._book_of(decision.mode) is book:
+            is_real = decision.mode not in (Mode.PAPER, Mode.OBSERVE)
+            if is_real if mode is Mode.LIVE else decision.mode == mode:
                 book.add_approved(decision)
-
-    def _book_of(self, mode: int) -> RiskBook:
-        """The exposure that an intent of this mode is judged in, and adds to."""
-        if mode == LIVE:
-            return self._book
-        if mode == Mode.PAPER:
-            return self._paper
-        return self._observed if mode == Mode.OBSERVE else self._book
 
     def _resume(self) -> None:
         """Finish what a predecessor began: commit a batch if it is visible, else redo it."""
@@ -212,19 +232,31 @@ class Risk:
 
     def do_work(self, now_ns: int) -> int:
         """Executions first: a fill changes what may be approved."""
-        work_count = self._poll_executions(now_ns)
-        if now_ns - self._cells_ns >= CELLS_EVERY_NS:
-            self._cells_ns = now_ns
-            profit_e8 = self._read_positions()
-            self._read_instruments()
-            self._measure_venue_clock()
-            self._watch.look(now_ns, profit_e8)
+        work_count = self._poll_executions(now_ns) if self._executions.has_work else 0
+        if self._paper_executions.has_work:
+            work_count += self._poll_paper()
+        if self._closing_until_ns:
+            self._watch_closing(now_ns)
+        granted = self._allowed = self._granted()
         work_count += self._judge(now_ns)
-        self._renew(now_ns)
+        if granted is not self._told_state or now_ns >= self._due_ns:
+            self._renew(now_ns)
+        if now_ns - self._cells_ns >= CELLS_EVERY_NS:
+            self._look(now_ns)
         if now_ns - self._commanded_ns >= COMMANDS_EVERY_NS:
             self._commanded_ns = now_ns
             work_count += self._obey(now_ns)
         return work_count
+
+    def _look(self, now_ns: int) -> None:
+        """What no single intent asks for, when those that waited have their answer."""
+        self._cells_ns = now_ns
+        profit_e8 = self._read_positions()
+        self._read_instruments()
+        self._measure_venue_clock()
+        self._watch.look(now_ns, profit_e8)
+        if self._halt.is_set:
+            self._renew(now_ns)
 
     def _poll_executions(self, now_ns: int) -> int:
         count = 0
@@ -238,7 +270,7 @@ class Risk:
             count += 1
         if count:
             executions.commit()
-        return count + self._poll_paper()
+        return count
 
     def _poll_paper(self) -> int:
         count = 0
@@ -247,7 +279,7 @@ class Risk:
             self._paper.on_execution(record)
             count += 1
         if executions.lapped:
-            self._rebuild_paper()
+            self._paper = self._desk.paper = self._new_paper()
         return count
 
     def _react(self, record: Execution, now_ns: int) -> None:
@@ -281,7 +313,7 @@ class Risk:
                     self._book.adjust_position(number, change_e8)
                 profit_e8 += position.realised_pnl_e8 + position.unrealised_pnl_e8
                 profit_e8 += position.funding_e8 - position.fee_e8
-        if self._account.gauge(counters.AGREES.id) or self._account.gauge(counters.DIFFERS.id):
+        if self._account.gauge(_AGREES) or self._account.gauge(_DIFFERS):
             self._book.on_account(self._account.beat_ns)
         if not self._account.gauge(counters.RECONCILED_NS.id):
             return None
@@ -293,6 +325,7 @@ class Risk:
         for view in self._instruments.poll():
             for book in (self._book, self._paper, self._observed):
                 book.set_instrument(InstrumentRules.from_view(view))
+            self._watch.on_instrument(view.instrument_id, view.quote_asset_id)
 
     def _measure_venue_clock(self) -> None:
         """Execution compares its wall clock with the venue's; orders with a date need both."""
@@ -305,103 +338,128 @@ class Risk:
 
     def _judge(self, now_ns: int) -> int:
         """The person first: who trades by hand wants out of something."""
-        count = self._take(self._by_hand, now_ns) if self._manual.has_work else 0
+        is_by_hand = self._manual.has_work
+        if not (is_by_hand or self._intents.has_work):
+            return 0
+        account = self._account
+        if account.gauge(_AGREES) or account.gauge(_DIFFERS):
+            self._desk.account_ns = account.beat_ns
+        count = self._take(self._by_hand, now_ns) if is_by_hand else 0
         return count + self._take(self._by_strategies, now_ns)
 
     def _take(self, intake: _Intake, now_ns: int) -> int:
         """Judge what waits in one ring: each intent becomes one decision, whatever dies."""
-        count = 0
+        count = approved = 0
         intents, intent, slot, ring, most = intake
         is_manual, watch = ring is RingId.MANUAL, self._watch
-        while count < most and self._decisions.free and intents.next():
+        page, decisions, clock_ns = self._page, self._decisions, time.monotonic_ns
+        while count < most and decisions.free and intents.next():
             reason = self._verdict(intent, now_ns, is_manual)
             self._fill_decision(intent, reason, now_ns, ring)
-            self._page.begin(slot, intent.seq, self._decisions.next_seq)
-            self._decisions.offer()
+            seq = intent.seq
+            page.begin(slot, seq, decisions.next_seq)
+            decisions.offer()
             intents.commit()
-            self._page.commit(slot, intent.seq)
-            self._page.count(counters.JUDGED.id)
-            self._page.count(counters.APPROVED.id if reason == Reason.NONE else counters.REFUSED.id)
+            page.commit(slot, seq)
+            count += 1
+            if not reason:
+                approved += 1
             # A second look at the clock, for the measurement only: the turn's may be older than
             # the intent, when strategy and risk share a process.
-            waited_ns = time.monotonic_ns() - intent.publish_ns
-            self._page.record_ns(counters.RISK_NS.id, waited_ns)
+            waited_ns = clock_ns() - intent.publish_ns
+            page.record_ns(_RISK_NS, waited_ns)
             if waited_ns > watch.waited_ns:
                 watch.waited_ns = waited_ns
-            count += 1
+        if count:
+            page.count(_JUDGED, count)
+            if approved:
+                page.count(_APPROVED, approved)
+            if approved < count:
+                page.count(_REFUSED, count - approved)
         return count
 
-    def _verdict(self, intent: Intent, now_ns: int, is_manual: bool = False) -> Reason:
-        instrument_id = intent.instrument_id
-        book = self._book_of(intent.mode)
-        if instrument_id >= graph.INSTRUMENTS_MAX:
-            return Reason.INSTRUMENT_UNKNOWN
-        if self._tops.read(instrument_id):
-            book.take_top(instrument_id, self._top)
-        if self._marks.read(instrument_id):
-            book.take_mark(instrument_id, self._mark)
-        if self._account.gauge(counters.AGREES.id) or self._account.gauge(counters.DIFFERS.id):
-            book.on_account(self._account.beat_ns)
-        if is_manual:
-            return book.judge_manual(intent, now_ns, self._granted())
-        return book.judge(intent, now_ns, self._granted())
+    def _verdict(self, intent: Intent, now_ns: int, is_manual: bool = False) -> int:
+        granted = self._allowed
+        if self._closing_until_ns and not is_manual:
+            granted = TradingState.HALTED
+        return self._desk.verdict(intent, now_ns, granted, is_manual)
 
     def _granted(self) -> TradingState:
         if self._halt.is_set:
             return TradingState.HALTED
-        if self._account.gauge(counters.DIFFERS.id):
+        if self._account.gauge(_DIFFERS):
             return min(self._state, TradingState.REDUCING)
         return self._state
 
-    def _set_state(self, state: TradingState, cause: str) -> None:
+    def _set_state(self, state: TradingState, cause: str, how: int = STATE_PLAIN) -> None:
         """Change the state that a successor inherits; the permit follows it."""
         self._state, self._cause = state, cause
-        self._page.begin(STATE_SLOT, 1, int(state))
+        self._page.begin(STATE_SLOT, how, int(state))
+
+    def _begin_closing(self, cause: str, now_ns: int) -> None:
+        """Let the one who asks close the positions of a halted system, by hand and only that.
+
+        The latch is lifted for as long as it takes: execution sends nothing under it. Strategies
+        are still told that trading is halted.
+        """
+        if not self._halt.is_set:
+            return
+        self._set_state(TradingState.REDUCING, cause, STATE_CLOSING)
+        self._closing_until_ns = now_ns + CLOSING_NS_MAX
+        self._set_hands(is_closing=True)
+        self._halt.clear()
+
+    def _watch_closing(self, now_ns: int) -> None:
+        """The latch falls when whoever closes is done, or has not been heard of for too long."""
+        if now_ns >= self._closing_until_ns:
+            self._halt.set("the time to close positions is over", self.name)
+        if self._halt.is_set:
+            self._end_closing()
+
+    def _end_closing(self) -> None:
+        self._closing_until_ns = 0
+        self._set_hands(is_closing=False)
+
+    def _set_hands(self, *, is_closing: bool) -> None:
+        self._watch.is_closing = is_closing
+        limits = self._manual_limits(is_closing=is_closing)
+        for book in (self._book, self._paper, self._observed):
+            book.set_manual_limits(limits)
 
     def _fill_decision(
-        self, intent: Intent, reason: Reason, now_ns: int, ring: RingId = RingId.INTENTS
+        self, intent: Intent, reason: int, now_ns: int, ring: RingId = RingId.INTENTS
     ) -> None:
-        context = self._context
-        self._book_of(intent.mode).fill_decision(
-            self._decision,
-            intent,
-            reason,
-            now_ns=now_ns,
-            source=context.source,
-            risk_epoch=context.epoch,
-            cause_ring=ring,
-        )
+        self._desk.answer(self._decision, intent, reason, now_ns, ring)
 
     # -- permit and trading state ---------------------------------------------------------------
 
     def _renew(self, now_ns: int) -> None:
         """Store a fresh lease, or at once an empty one when trading is halted."""
-        granted = self._granted()
-        if granted is not self._told_state:
+        granted = self._allowed = self._granted()
+        is_new = granted is not self._told_state
+        if is_new:
             self._told_state = granted
             text = f"{granted.name}: {self._cause}"
             self._watch.tell(AlertCode.TRADING_STATE, Severity.WARNING, text, int(granted))
-        if granted == TradingState.HALTED:
-            if self._permit.load():
+        if granted is TradingState.HALTED:
+            self._due_ns = INT64_MAX
+            if self._permit.load() or self._state is not TradingState.HALTED:
                 self._permit.store(0)
-                self._renewed_state = TradingState.HALTED
                 self._set_state(TradingState.HALTED, "the halt is latched")
                 self._page.set_gauge(counters.PERMIT_STATE.id, 0)
-            return
-        is_due = now_ns - self._renewed_ns >= self._config.permit_renew_ms * NS_PER_MS
-        if is_due or granted != self._renewed_state:
-            self._renewed_ns, self._renewed_state = now_ns, granted
+        elif is_new or now_ns >= self._due_ns:
+            self._due_ns = now_ns + self._config.permit_renew_ms * NS_PER_MS
             self._permit.store(pack_permit(granted, now_ns + self._config.permit_ms * NS_PER_MS))
             self._page.set_gauge(counters.PERMIT_STATE.id, int(granted))
             self._page.count(counters.PERMITS.id)
 
     def _obey(self, now_ns: int) -> int:
-        """Carry out what operators asked: arm, reduce."""
+        """Carry out what operators asked: arm, reduce, close positions, judge by other limits."""
         count = 0
         queue, context = self._context.commands, self._context
         while (command := queue.receive(context.source, epoch=context.epoch)) is not None:
             self._page.count(counters.COMMANDS.id)
-            self._carry_out(command)
+            self._carry_out(command, now_ns)
             self._renew(now_ns)
             count += 1
         if queue.dropped > self._dropped:
@@ -409,14 +467,18 @@ class Risk:
             self._dropped = queue.dropped
         return count
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: Command, now_ns: int) -> None:
         cause = f"{command.args.get('reason', command.name)} ({command.sender})"
+        if command.name in ("arm", "reduce") and self._closing_until_ns:
+            self._end_closing()
         if command.name == "arm":
             self._halt.clear()
             self._watch.on_armed()
             self._set_state(TradingState.ACTIVE, cause)
         elif command.name == "reduce":
             self._set_state(TradingState.REDUCING, cause)
+        elif command.name == "flatten":
+            self._begin_closing(cause, now_ns)
         elif command.name == "limits":
             self._take_limits()
         elif command.name == "resume":
@@ -438,7 +500,7 @@ class Risk:
         self._limits = limits
         for book in (self._book, self._paper, self._observed):
             book.set_limits(limits)
-            book.set_manual_limits(self._manual_limits())
+        self._set_hands(is_closing=self._closing_until_ns > 0)
         self._page.set_gauge(counters.LIMITS_VERSION.id, limits.version)
         self._page.count(counters.LIMIT_CHANGES.id)
         text = f"version {limits.version:#x}: {', '.join(change.name for change in changes)}"

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from hft import counters
+from hft import counters, graph
 from hft.core.breakers import (
-    CancelRatio,
+    BPS,
+    CountRatio,
     EventRate,
     Layer,
     Losses,
     Peak,
+    Rise,
+    TradeCosts,
     Volatility,
     layer_of,
 )
-from hft.core.catalogue import CATALOGUE, LIMITS_BY_NAME, UNLIMITED, Limits
-from hft.core.generated.views import Alert, Execution, TopOfBook
+from hft.core.catalogue import CATALOGUE, LIMITS_BY_NAME, UNLIMITED, Limits, LimitSpec
+from hft.core.generated.views import Alert, Balance, Execution, TopOfBook
 from hft.core.order_id import SOURCE_MAX
 from hft.core.risk import RiskBook
 from hft.counters import RoleState
@@ -36,7 +39,12 @@ INSTRUMENTS_PER_LOOK: Final = 16
 """So many markets are looked at in one turn, to keep it short."""
 REJECTS_EMERGENCY: Final = 10
 AGE_EMERGENCY: Final = 6
+UNRESOLVED_EMERGENCY: Final = 3
 """So many times the limit stops everything."""
+OVERSIZED_EMERGENCY: Final = 3
+DOUBLED_EMERGENCY: Final = 5
+"""So many orders refused as too large within a minute, or as doubled within ten seconds, stop
+everything where the policy knows emergencies: a program is out of control."""
 LOSS_SLOT: Final = 3
 PAUSED_SLOT: Final = 4
 """Places in the role page that keep, for a successor, what losses are measured from and which
@@ -48,11 +56,45 @@ NORMAL_REJECTS: Final = frozenset({Reason.VENUE_POST_ONLY})
 """A maker's order that would have taken: part of its trade."""
 
 
+_OF_INSTRUMENTS: Final = (
+    "position_notional_max", "open_notional_max", "open_orders_max", "spread_bps_max",
+    "drift_1m_bps_max", "funding_bps_max",
+)  # fmt: skip
+"""As ``RiskBook.greatest_uses`` has them."""
+_OF_STRATEGIES: Final = (
+    "executions_per_minute_max", "rejects_per_10s_max", "cancels_per_place_max",
+    "places_per_trade_max", "slippage_1m_bps_max", "fee_1m_bps_max", "faults_per_minute_max",
+)  # fmt: skip
+
+_STOPPING_GROWTH: Final = (
+    "loss_session_max", "loss_1m_max", "margin_used_bps_max", "clock_offset_ms_max",
+    "loop_lag_ms_max", "round_trip_ms_max",
+)  # fmt: skip
+"""Beyond one of these no position of the account may grow."""
+
+
+def _emergency_bound(spec: LimitSpec, limit: int, limits: Limits) -> int | None:
+    """The use beyond which everything stops; None: there is none."""
+    if spec.name == "drawdown_max":
+        return limit
+    if spec.name == "unresolved_age_ms_max":
+        return limit * AGE_EMERGENCY
+    if spec.name == "unresolved_max" and limits.emergency_percent:
+        return limit * UNRESOLVED_EMERGENCY
+    if spec.is_emergency and limits.emergency_percent:
+        return limit * limits.emergency_percent // 100
+    return None
+
+
 class _StrategyUse:
     def __init__(self) -> None:
         self.executions = EventRate(60 * NS_PER_S)
         self.rejects = EventRate(10 * NS_PER_S)
-        self.cancels = CancelRatio()
+        self.cancels = CountRatio()
+        self.places = CountRatio()
+        self.costs = TradeCosts()
+        self.faults = Rise(60 * NS_PER_S)
+        self.fills = 0
 
 
 class RiskWatch:
@@ -68,11 +110,15 @@ class RiskWatch:
         self._cell = Alert(buffer)
         self._tops, top_buffer = context.cell_reader("tops")
         self._top = TopOfBook(top_buffer)
+        self._balances, balance_buffer = context.cell_reader("balances")
+        self._balance = Balance(balance_buffer)
+        self._margin_cell = graph.balance_cell(Mode.LIVE, 0)
         self._execution_page = context.page_of("execution")
         self._ids = [i.instrument_id for i in context.plan.instruments]
         self._next = 0
         self._strategies: dict[int, _StrategyUse] = {}
         self._all_rejects = EventRate(10 * NS_PER_S)
+        self._oversized, self._doubled = Rise(60 * NS_PER_S), Rise(10 * NS_PER_S)
         self._volatilities = {number: Volatility() for number in self._ids}
         self._moves: dict[int, tuple[int, int]] = {}
         self._losses = Losses()
@@ -81,8 +127,16 @@ class RiskWatch:
         self._round_trip_ns = 0
         self.waited_ns = 0
         """The longest that an intent waited until it was judged, since the last look."""
+        self._quotes: dict[int, int] = {}
+        self.is_closing = False
+        """While positions are closed after a halt, the cause of which may last, only what the
+        venue does by itself and a person stop it."""
         self._uses: dict[str, tuple[int, int]] = {}
         self._soft = self._hard = 0
+        self._limits: Limits | None = None
+        self._values: dict[str, int] = {}
+        self._standing: tuple[LimitSpec, ...] = ()
+        self._emergencies: tuple[tuple[str, int], ...] = ()
         self._published_ns = 0
         self._inherit()
 
@@ -108,7 +162,10 @@ class RiskWatch:
             return
         limits = self._book.limits
         if kind == ExecKind.FILL:
-            count = self._use_of(strategy_id).executions.add(now_ns)
+            use = self._use_of(strategy_id)
+            use.fills += 1
+            self._add_cost(use, record, now_ns)
+            count = use.executions.add(now_ns)
             self._pause_beyond("executions_per_minute_max", count, limits, strategy_id)
         elif kind == ExecKind.REJECTED and record.reason not in NORMAL_REJECTS:
             count = self._use_of(strategy_id).rejects.add(now_ns)
@@ -119,11 +176,25 @@ class RiskWatch:
                     "rejects_per_10s_max", total, REJECTS_EMERGENCY * limits.rejects_per_10s_max
                 )
 
+    def _add_cost(self, use: _StrategyUse, record: Execution, now_ns: int) -> None:
+        number, mid_e8, top = record.instrument_id, 0, self._top
+        if self._tops.read(number) and top.bid_e8 > 0 and top.ask_e8 > 0:
+            mid_e8 = (top.bid_e8 + top.ask_e8) // 2
+        is_comparable = record.fee_asset_id == self._quotes.get(number)
+        use.costs.add(side=record.side, price_e8=record.price_e8, qty_e8=record.qty_e8,
+                      mid_e8=mid_e8, fee_e8=record.fee_e8 if is_comparable else 0,
+                      now_ns=now_ns)  # fmt: skip
+
+    def on_instrument(self, instrument_id: int, quote_asset_id: int) -> None:
+        """Fees in another asset than the instrument's own are not compared, nor is its margin."""
+        self._quotes[instrument_id] = quote_asset_id
+
     def on_armed(self) -> None:
         """A person has looked: losses are measured from now on, and nothing is counted twice."""
         self._losses = Losses()
         self._page.begin(LOSS_SLOT, 0, 0)
         self._all_rejects.clear()
+        self._oversized, self._doubled = Rise(60 * NS_PER_S), Rise(10 * NS_PER_S)
 
     def resume(self, strategy_id: int, who: str) -> None:
         """A person lets a paused strategy go on."""
@@ -143,18 +214,21 @@ class RiskWatch:
         """Measure every use, and act on it. ``profit_e8``: of the account; None: not known yet."""
         uses = self._uses
         limits = self._book.limits
+        if limits is not self._limits:
+            self._take_values(limits)
         self._look_at_markets(now_ns, limits)
         self._measure_book(uses, now_ns)
         self._measure_strategies(uses, limits, now_ns)
         if profit_e8 is not None:
             self._measure_losses(uses, profit_e8, now_ns)
+        self._measure_margin(uses)
         self._measure_host(uses, now_ns)
-        self._judge_layers(uses, limits)
-        self._refuse_growth(uses, limits)
-        self._look_for_emergencies(uses, limits)
+        self._judge_layers(uses)
+        self._refuse_growth(uses)
+        self._look_for_emergencies(uses)
         if now_ns - self._published_ns >= PUBLISH_EVERY_NS:
             self._published_ns = now_ns
-            self._publish(uses, limits)
+            self._publish(uses)
 
     def _look_at_markets(self, now_ns: int, limits: Limits) -> None:
         if limits.move_1s_bps_max >= UNLIMITED and limits.move_1m_bps_max >= UNLIMITED:
@@ -173,12 +247,8 @@ class RiskWatch:
 
     def _measure_book(self, uses: dict[str, tuple[int, int]], now_ns: int) -> None:
         book = self._book
-        position, opened, orders, spread = book.greatest_uses()
-        uses["position_notional_max"], uses["open_notional_max"] = (
-            _swapped(position),
-            _swapped(opened),
-        )
-        uses["open_orders_max"], uses["spread_bps_max"] = _swapped(orders), _swapped(spread)
+        for name, (number, use) in zip(_OF_INSTRUMENTS, book.greatest_uses(now_ns), strict=True):
+            uses[name] = use, number
         gross_e8 = book.gross_notional_e8()
         uses["gross_notional_max"] = gross_e8, 0
         uses["net_notional_max"] = book.net_notional_e8(), 0
@@ -197,18 +267,37 @@ class RiskWatch:
     def _measure_strategies(
         self, uses: dict[str, tuple[int, int]], limits: Limits, now_ns: int
     ) -> None:
-        executions, rejects, ratios = [(0, 0)], [(0, 0)], [(0, 0)]
+        greatest = dict.fromkeys(_OF_STRATEGIES, (0, 0))
         for strategy_id in range(1, len(self._context.config.strategies) + 1):
             use = self._use_of(strategy_id)
-            executions.append((use.executions.count(now_ns), strategy_id))
-            rejects.append((use.rejects.count(now_ns), strategy_id))
             places, cancels = self._book.messages_of(strategy_id)
-            ratio = use.cancels.update(places, cancels, now_ns)
-            ratios.append((ratio, strategy_id))
-            self._pause_beyond("cancels_per_place_max", ratio, limits, strategy_id)
-        uses["executions_per_minute_max"] = max(executions)
-        uses["rejects_per_10s_max"] = max(rejects)
-        uses["cancels_per_place_max"] = max(ratios)
+            slippage_bps, fee_bps = use.costs.bps(now_ns)
+            found = (
+                use.executions.count(now_ns),
+                use.rejects.count(now_ns),
+                use.cancels.update(cancels, places, now_ns),
+                use.places.update(places, use.fills, now_ns),
+                slippage_bps,
+                fee_bps,
+                use.faults.update(self._book.faults_of(strategy_id), now_ns),
+            )
+            for name, value in zip(_OF_STRATEGIES, found, strict=True):
+                if value > greatest[name][0]:
+                    greatest[name] = value, strategy_id
+                self._pause_beyond(name, value, limits, strategy_id)
+        uses.update(greatest)
+        self._look_for_mistakes(limits, now_ns)
+
+    def _look_for_mistakes(self, limits: Limits, now_ns: int) -> None:
+        oversized = self._oversized.update(self._book.oversized, now_ns)
+        doubled = self._doubled.update(self._book.doubled, now_ns)
+        if not limits.emergency_percent:
+            return
+        if oversized >= OVERSIZED_EMERGENCY:
+            self._stop_for(f"{oversized} orders too large within a minute", oversized,
+                           OVERSIZED_EMERGENCY)  # fmt: skip
+        elif doubled >= DOUBLED_EMERGENCY:
+            self._stop_for(f"{doubled} orders doubled within 10 s", doubled, DOUBLED_EMERGENCY)
 
     def _measure_losses(
         self, uses: dict[str, tuple[int, int]], profit_e8: int, now_ns: int
@@ -220,6 +309,20 @@ class RiskWatch:
         uses["drawdown_max"] = peak_e8, 0
         if before != (losses.start_e8, losses.peak_e8) and losses.start_e8 is not None:
             self._page.begin(LOSS_SLOT, losses.start_e8 + BIAS, losses.peak_e8 + BIAS)
+
+    def _measure_margin(self, uses: dict[str, tuple[int, int]]) -> None:
+        """By the venue's own figures: what it leaves available, of the wallet that profit is in."""
+        balances, balance, quotes = self._balances, self._balance, self._quotes.values()
+        if not (balances.read(self._margin_cell) and balance.asset_id in quotes):
+            for row in range(graph.ASSETS_MAX):
+                self._margin_cell = graph.balance_cell(Mode.LIVE, row)
+                if balances.read(self._margin_cell) and balance.asset_id in quotes:
+                    break
+            else:
+                return
+        if balance.reconciled_ns and balance.venue_wallet_e8 > 0:
+            kept_e8 = max(0, balance.venue_wallet_e8 - balance.available_e8)
+            uses["margin_used_bps_max"] = kept_e8 * BPS // balance.venue_wallet_e8, 0
 
     def _measure_host(self, uses: dict[str, tuple[int, int]], now_ns: int) -> None:
         page = self._execution_page
@@ -236,14 +339,27 @@ class RiskWatch:
 
     # -- what follows ---------------------------------------------------------------------------
 
-    def _judge_layers(self, uses: dict[str, tuple[int, int]], limits: Limits) -> None:
+    def _take_values(self, limits: Limits) -> None:
+        """The limits in force, as they are looked at again and again."""
+        self._limits = limits
+        self._values = {spec.name: spec.of(limits) for spec in CATALOGUE}
+        finite = [spec for spec in CATALOGUE if self._values[spec.name] < UNLIMITED]
+        self._standing = tuple(spec for spec in finite if spec.soft_percent)
+        self._emergencies = tuple(
+            (spec.name, bound)
+            for spec in finite
+            if (bound := _emergency_bound(spec, self._values[spec.name], limits)) is not None
+        )
+
+    def _judge_layers(self, uses: dict[str, tuple[int, int]]) -> None:
         soft = hard = 0
-        for spec in CATALOGUE:
-            if spec.name not in uses:
-                continue
-            layer = layer_of(spec, uses[spec.name][0], spec.of(limits))
-            soft |= (layer >= Layer.SOFT) << spec.number
-            hard |= (layer == Layer.HARD) << spec.number
+        values = self._values
+        for spec in self._standing:
+            name = spec.name
+            if name in uses and uses[name][0]:
+                layer = layer_of(spec, uses[name][0], values[name])
+                soft |= (layer >= Layer.SOFT) << spec.number
+                hard |= (layer is Layer.HARD) << spec.number
         fresh = soft & ~self._soft
         if fresh:
             self._page.count(counters.NEAR_LIMITS.id, fresh.bit_count())
@@ -252,46 +368,36 @@ class RiskWatch:
             self._page.set_gauge(counters.SOFT_LIMITS.id, soft)
             self._page.set_gauge(counters.HARD_LIMITS.id, hard)
 
-    def _refuse_growth(self, uses: dict[str, tuple[int, int]], limits: Limits) -> None:
+    def _refuse_growth(self, uses: dict[str, tuple[int, int]]) -> None:
         reason = Reason.NONE
-        for name in ("loss_session_max", "loss_1m_max", "clock_offset_ms_max", "loop_lag_ms_max",
-                     "round_trip_ms_max"):  # fmt: skip
-            spec = LIMITS_BY_NAME[name]
-            if name in uses and uses[name][0] > spec.of(limits):
-                reason = spec.reason
+        for name in _STOPPING_GROWTH:
+            if name in uses and uses[name][0] > self._values[name]:
+                reason = LIMITS_BY_NAME[name].reason
                 break
         if reason is not self._book.growth_reason:
             self._book.refuse_growth(reason)
             if reason is not Reason.NONE:
-                use, limit = uses[name][0], LIMITS_BY_NAME[name].of(limits)
                 text = f"{name}: positions may only shrink"
                 self._acts.send(AlertCode.BREAKER_TRIPPED, Severity.WARNING, text,
-                                value_e8=use, limit_e8=limit)  # fmt: skip
+                                value_e8=uses[name][0], limit_e8=self._values[name])  # fmt: skip
 
-    def _look_for_emergencies(self, uses: dict[str, tuple[int, int]], limits: Limits) -> None:
-        for spec in CATALOGUE:
-            limit = spec.of(limits)
-            if limit >= UNLIMITED or spec.name not in uses:
-                continue
-            if spec.name == "drawdown_max":
-                bound = limit
-            elif spec.name == "unresolved_age_ms_max":
-                bound = limit * AGE_EMERGENCY
-            elif spec.is_emergency and limits.emergency_percent:
-                bound = limit * limits.emergency_percent // 100
-            else:
-                continue
-            if uses[spec.name][0] > bound:
-                self._stop(spec.name, uses[spec.name][0], bound)
+    def _look_for_emergencies(self, uses: dict[str, tuple[int, int]]) -> None:
+        for name, bound in self._emergencies:
+            if name in uses and uses[name][0] > bound:
+                self._stop(name, uses[name][0], bound)
 
     def _stop(self, name: str, use: int, bound: int) -> None:
         """Emergency: latch the halt. Execution cancels everything by its own authority."""
-        if self._halt.is_set:
-            return
         spec = LIMITS_BY_NAME[name]
-        self._halt.set(f"{name}: {spec.shown(use)} is beyond {spec.shown(bound)}", "risk")
+        self._stop_for(f"{name}: {spec.shown(use)} is beyond {spec.shown(bound)}", use, bound)
+
+    def _stop_for(self, cause: str, use: int, bound: int) -> None:
+        if self._halt.is_set or self.is_closing:
+            return
+        self._halt.set(cause, "risk")
         self._page.count(counters.TRIPS.id)
-        self._acts.send(AlertCode.BREAKER_TRIPPED, Severity.INCIDENT, f"{name}: everything stops",
+        text = f"everything stops: {cause}"
+        self._acts.send(AlertCode.BREAKER_TRIPPED, Severity.INCIDENT, text,
                         value_e8=use, limit_e8=bound)  # fmt: skip
 
     def _pause_beyond(self, name: str, use: int, limits: Limits, strategy_id: int) -> None:
@@ -313,11 +419,11 @@ class RiskWatch:
 
     # -- showing --------------------------------------------------------------------------------
 
-    def _publish(self, uses: dict[str, tuple[int, int]], limits: Limits) -> None:
+    def _publish(self, uses: dict[str, tuple[int, int]]) -> None:
         cell = self._cell
         for spec in CATALOGUE:
             use, where = uses.get(spec.name, (-1, 0))
-            limit = spec.of(limits)
+            limit = self._values[spec.name]
             cell.kind, cell.mode, cell.source = (
                 int(Kind.ALERT),
                 int(Mode.LIVE),
@@ -333,8 +439,3 @@ class RiskWatch:
         if use is None:
             use = self._strategies[strategy_id] = _StrategyUse()
         return use
-
-
-def _swapped(found: tuple[int, int]) -> tuple[int, int]:
-    number, use = found
-    return use, number

@@ -12,6 +12,8 @@ from hft.core.catalogue import UNLIMITED, Limits
 from hft.records import Reason, Side
 from hft.units import E8, NS_PER_S
 
+MINUTE_NS = 60 * NS_PER_S
+
 
 @dataclass
 class Order:
@@ -36,6 +38,10 @@ class ReferenceRisk:
     equity_e8: int
     positions_e8: dict[int, int] = field(default_factory=dict)
     orders: dict[int, Order] = field(default_factory=dict)
+    fundings_e8: dict[int, int] = field(default_factory=dict)
+    prices: list[tuple[int, int, int]] = field(default_factory=list)
+    """Instrument, minute and price of everything approved."""
+    faults: int = 0
     messages_ns: tuple[list[int], list[int], list[int]] = field(
         default_factory=lambda: ([], [], [])
     )
@@ -95,13 +101,15 @@ class ReferenceRisk:
         self, order_id: int, instrument_id: int, side: int, price_e8: int, qty_e8: int, now_ns: int
     ) -> Reason:
         reason = self._form(instrument_id, side, price_e8, qty_e8)
+        self._count_fault(reason)
         if reason is Reason.NONE and (
             self.open_orders(instrument_id, side) >= self.limits.open_orders_max
         ):
             reason = Reason.OPEN_ORDERS_MAX
         if reason is Reason.NONE:
-            reason = self._exposure(instrument_id, side, qty_e8, now_ns)
+            reason = self._exposure(instrument_id, side, qty_e8, now_ns, price_e8)
         if reason is Reason.NONE:
+            self.prices.append((instrument_id, now_ns // MINUTE_NS, price_e8))
             self.orders[order_id] = Order(instrument_id, side, qty_e8, qty_e8)
         return reason
 
@@ -110,14 +118,17 @@ class ReferenceRisk:
         if order is None or not order.is_open:
             return Reason.UNKNOWN_ORDER
         if qty_e8 <= order.traded_e8:
+            self._count_fault(Reason.QTY_RANGE)
             return Reason.QTY_RANGE
         reason = self._form(order.instrument_id, order.side, price_e8, qty_e8)
+        self._count_fault(reason)
         if reason is not Reason.NONE:
             return reason
         greatest_e8 = max(order.qty_e8, qty_e8)
         more_e8 = max(0, max(greatest_e8, order.in_force_e8) - order.traded_e8 - order.open_e8)
-        reason = self._exposure(order.instrument_id, order.side, more_e8, now_ns)
+        reason = self._exposure(order.instrument_id, order.side, more_e8, now_ns, price_e8)
         if reason is Reason.NONE:
+            self.prices.append((order.instrument_id, now_ns // MINUTE_NS, price_e8))
             order.qty_e8 = greatest_e8
         return reason
 
@@ -137,11 +148,35 @@ class ReferenceRisk:
             return Reason.ORDER_NOTIONAL_MAX
         return Reason.NONE
 
-    def _exposure(self, instrument_id: int, side: int, more_e8: int, now_ns: int) -> Reason:
+    def _count_fault(self, reason: Reason) -> None:
+        self.faults += reason in (
+            Reason.QTY_RANGE,
+            Reason.ORDER_QTY_MAX,
+            Reason.ORDER_NOTIONAL_MAX,
+        )
+
+    def _drifts(self, instrument_id: int, price_e8: int, now_ns: int) -> bool:
+        minute = now_ns // MINUTE_NS
+        prices = [
+            price
+            for number, then, price in self.prices
+            if number == instrument_id and then in (minute, minute - 1)
+        ] + [price_e8]
+        return (max(prices) - min(prices)) * 10_000 > self.limits.drift_1m_bps_max * min(prices)
+
+    def _exposure(
+        self, instrument_id: int, side: int, more_e8: int, now_ns: int, price_e8: int
+    ) -> Reason:
         limits = self.limits
         worst_e8 = self.worst_e8(instrument_id, side, more_e8)
         if worst_e8 > 0 and self.unresolved >= limits.unresolved_max:
             return Reason.UNRESOLVED_MAX
+        if worst_e8 > 0:
+            rate_e8 = abs(self.fundings_e8.get(instrument_id, 0))
+            if rate_e8 * 10_000 > limits.funding_bps_max * E8:
+                return Reason.FUNDING_MAX
+            if self._drifts(instrument_id, price_e8, now_ns):
+                return Reason.PRICE_DRIFT
         if worst_e8 > 0 and more_e8:
             open_e8 = self.value_e8(instrument_id, self.open_e8(instrument_id, side) + more_e8)
             gross_e8 = self.gross_e8((instrument_id, side, more_e8))

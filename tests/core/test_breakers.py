@@ -5,15 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hft.core.breakers import (
+    COSTED_FILLS_MIN,
     MINUTE_NS,
-    RATIO_CANCELS_MIN,
+    RATIO_COUNT_MIN,
     RATIO_WINDOW_NS,
-    CancelRatio,
+    CountRatio,
     EventRate,
     Layer,
     Losses,
     Peak,
     Range,
+    Rise,
+    TradeCosts,
     Volatility,
     layer_of,
 )
@@ -32,12 +35,48 @@ def test_events_count_for_the_length_of_the_window() -> None:
 
 
 def test_a_ratio_needs_many_cancels_and_begins_anew_after_ten_minutes() -> None:
-    ratio = CancelRatio()
+    ratio = CountRatio()
     assert ratio.update(5, 5, 1) == 0
-    assert ratio.update(6, 5 + RATIO_CANCELS_MIN - 1, 2) == 0
-    assert ratio.update(7, 5 + RATIO_CANCELS_MIN, 3) == RATIO_CANCELS_MIN // 2
-    assert ratio.update(5, 5 + RATIO_CANCELS_MIN, 4) == RATIO_CANCELS_MIN
-    assert ratio.update(7, 500, 1 + RATIO_WINDOW_NS) == 0
+    assert ratio.update(5 + RATIO_COUNT_MIN - 1, 6, 2) == 0
+    assert ratio.update(5 + RATIO_COUNT_MIN, 7, 3) == RATIO_COUNT_MIN // 2
+    assert ratio.update(5 + RATIO_COUNT_MIN, 5, 4) == RATIO_COUNT_MIN
+    assert ratio.update(500, 7, 1 + RATIO_WINDOW_NS) == 0
+
+
+def test_what_fills_cost_is_weighed_by_money_and_forgotten_after_a_minute() -> None:
+    costs = TradeCosts()
+    for number in range(COSTED_FILLS_MIN):
+        assert costs.bps(number) == (0, 0), "a few fills say nothing"
+        costs.add(side=1, price_e8=101 * E8, qty_e8=E8, mid_e8=100 * E8, fee_e8=E8 // 10,
+                  now_ns=number)  # fmt: skip
+    assert costs.bps(20) == (99, 9)
+    big = COSTED_FILLS_MIN * 100 * E8
+    costs.add(side=-1, price_e8=100 * E8, qty_e8=big, mid_e8=100 * E8, fee_e8=0, now_ns=30)
+    assert costs.bps(30) == (0, 0), "one large fill without costs outweighs them"
+    costs.add(side=-1, price_e8=100 * E8, qty_e8=big, mid_e8=0, fee_e8=0, now_ns=31)
+    assert costs.bps(MINUTE_NS + 31) == (0, 0)
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(0, 40)), min_size=10, max_size=40))
+def test_costs_are_those_of_the_fills_in_the_window(fills: list[tuple[int, int]]) -> None:
+    costs, now_s, inside = TradeCosts(), 0, []
+    for beyond, pause_s in fills:
+        now_s += pause_s
+        inside.append((now_s, beyond))
+        costs.add(side=1, price_e8=(100 + beyond) * E8, qty_e8=E8, mid_e8=100 * E8, fee_e8=0,
+                  now_ns=now_s * NS_PER_S)  # fmt: skip
+    paid = [beyond for then_s, beyond in inside if now_s - then_s < 60]
+    notional = sum(100 + beyond for beyond in paid)
+    expected = max(0, sum(paid) * 10_000 // notional) if len(paid) >= COSTED_FILLS_MIN else 0
+    assert costs.bps(now_s * NS_PER_S) == (expected, 0)
+
+
+def test_a_rise_is_that_of_the_window() -> None:
+    rise = Rise(10)
+    assert [rise.update(total, now) for now, total in ((0, 5), (4, 7), (9, 8), (12, 8))] == [
+        0, 2, 3, 1,
+    ]  # fmt: skip
+    assert rise.update(8, 30) == 0
 
 
 @given(st.lists(st.tuples(st.integers(-50, 50), st.integers(0, 5)), min_size=1, max_size=60))

@@ -8,7 +8,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hft import graph
 from hft.core.exposure import OPEN_ORDERS_MAX
 from hft.core.generated.views import Decision, Execution, Intent, MarkPrice, TopOfBook
 from hft.core.generated.views import Order as OrderRow
@@ -22,7 +21,6 @@ from hft.records import (
     ExecKind,
     FeedState,
     InstrumentStatus,
-    Kind,
     OrderState,
     OrderType,
     Reason,
@@ -193,6 +191,51 @@ def test_the_mark_has_a_collar_and_the_venue_its_band() -> None:
 def test_prices_outside_the_venue_s_range_are_refused() -> None:
     book = make_book(price_max_e8=1_000 * E8)
     assert book.judge(intent(price=1_000.1), NOW, ACTIVE) is Reason.PRICE_COLLAR
+
+
+def test_own_prices_may_drift_so_far_in_two_minutes_but_what_shrinks_passes() -> None:
+    minute_ns = 60 * NS_PER_S
+    book = make_book(changed(drift_1m_bps_max=50, feed_age_ns_max=9 * minute_ns,
+                             account_age_ns_max=9 * minute_ns, mark_age_ns_max=9 * minute_ns,
+                             intent_age_ns_max=9 * minute_ns))  # fmt: skip
+    book.add_position(BTC, -2 * E8)
+    start_ns = (NOW // minute_ns + 1) * minute_ns
+
+    def ask(seq: int, price: float, at_ns: int, **fields: object) -> Reason:
+        return book.judge(intent(seq, price=price, **fields), at_ns, ACTIVE)  # type: ignore[arg-type]
+
+    def ask_sell(seq: int, price: float, at_ns: int) -> Reason:
+        return ask(seq, price, at_ns, side=Side.SELL, qty=0.1)
+
+    assert ask_sell(1, 1_000, start_ns) is Reason.NONE
+    assert ask_sell(2, 1_005, start_ns + 1) is Reason.NONE
+    assert ask_sell(3, 1_005.1, start_ns + 1) is Reason.PRICE_DRIFT
+    assert ask(4, 1_005.1, start_ns + 1) is Reason.NONE, "it only shrinks the position"
+    assert ask_sell(5, 1_000, start_ns + 2) is Reason.PRICE_DRIFT, "but its price counts"
+    assert book.greatest_uses(start_ns + minute_ns)[4] == (BTC, 51)
+    assert ask_sell(6, 1_000, start_ns + 2 * minute_ns - 1) is Reason.PRICE_DRIFT
+    assert ask_sell(7, 1_000, start_ns + 2 * minute_ns) is Reason.NONE
+
+
+def test_a_funding_rate_beyond_the_limit_lets_positions_only_shrink() -> None:
+    book = make_book(changed(funding_bps_max=30, duplicate_window_ns=0))
+    for rate_e8, reason in ((300_000, Reason.NONE), (-300_001, Reason.FUNDING_MAX)):
+        book.on_mark(BTC, 1_000 * E8, NOW, rate_e8)
+        assert book.judge(intent(abs(rate_e8)), NOW, ACTIVE) is reason
+        assert book.greatest_uses(NOW)[5] == (BTC, 30)
+    book.add_position(BTC, -3 * E8)
+    assert book.judge(intent(300_002), NOW, ACTIVE) is Reason.NONE
+
+
+def test_faults_are_a_program_s_mistakes_and_not_the_market_s() -> None:
+    book = make_book(changed(order_qty_max_e8=E8))
+    book.judge(intent(1, qty=2), NOW, ACTIVE)
+    book.judge(intent(2, price=1_000.05), NOW, ACTIVE)
+    assert (book.faults_of(1), book.oversized, book.doubled) == (2, 1, 0)
+    book.judge(intent(3, price=1_010.1), NOW, ACTIVE)
+    book.judge(intent(4, decide_ns=NOW - 1_001), NOW, ACTIVE)
+    book.judge(intent(5), NOW, ACTIVE)
+    assert book.faults_of(1) == 2
 
 
 def test_a_quantity_limit_of_the_desk_holds_beside_the_notional_one() -> None:
@@ -391,29 +434,6 @@ def test_a_cancel_passes_unless_the_order_cannot_be_ours() -> None:
 
 
 # -- records --------------------------------------------------------------------------------------
-
-
-def test_a_decision_repeats_the_intent_and_says_when_and_why() -> None:
-    book = make_book()
-    book.add_position(BTC, -3 * E8)
-    asked = intent(7, Side.SELL, is_post_only=1, is_reduce_only=1, tif=Tif.GTC)
-    asked.seq, asked.flags, asked.mode, asked.origin_ns = 12, 2, 1, 5
-    asked.instrument_version = 4
-    decision = Decision(bytearray(b"x" * Decision.BYTES))
-    book.fill_decision(decision, asked, Reason.POSITION_MAX, now_ns=NOW, source=4, risk_epoch=2**40)
-    repeated = (
-        "mode", "flags", "origin_ns", "instrument_id", "instrument_version", "order_id",
-        "decide_ns", "price_e8", "qty_e8", "strategy_id", "action", "side", "order_type", "tif",
-        "is_post_only", "is_reduce_only",
-    )  # fmt: skip
-    for name in repeated:
-        assert getattr(decision, name) == getattr(asked, name), name
-    assert (decision.kind, decision.source) == (Kind.DECISION, 4)
-    assert (decision.cause_ring, decision.cause_seq) == (graph.RingId.INTENTS, 12)
-    assert (decision.judge_ns, decision.risk_epoch) == (NOW, 2**40)
-    assert (decision.reason, decision.position_e8) == (Reason.POSITION_MAX, -3 * E8)
-    assert decision.policy_version == LIMITS.version
-    assert decision.seq == decision.publish_ns == decision.cause_seq - 12 == 0
 
 
 def test_market_records_are_taken_as_their_numbers_are() -> None:
@@ -962,12 +982,6 @@ def test_a_date_belongs_to_a_good_till_date_order_only() -> None:
     asked = intent(1)
     asked.good_till_s = 2_000_000_000
     assert make_book().judge(asked, NOW, ACTIVE) is Reason.MALFORMED
-
-
-def test_the_date_is_in_the_decision() -> None:
-    book, decision, asked = make_book(), Decision(), good_till(700)
-    book.fill_decision(decision, asked, 0, now_ns=NOW, source=3, risk_epoch=1)
-    assert decision.good_till_s == asked.good_till_s
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from hft.records import (
     Tif,
     TradingState,
 )
-from hft.roles.risk import Risk
+from hft.roles.risk import CLOSING_NS_MAX, Risk
 from hft.units import E8, NS_PER_MS, NS_PER_S
 from ipc import Command
 
@@ -113,7 +113,7 @@ class Desk:
 
     def ask_by_hand(
         self, *, price_e8: int = 999 * E8 // 10, qty_e8: int = E8, source: int = SOURCE_MANUAL,
-        action: Action = Action.PLACE,
+        action: Action = Action.PLACE, side: Side = Side.BUY,
     ) -> int:  # fmt: skip
         self._order_seq += 1
         order_id = make_order_id(source, self.control.epoch, self._order_seq)
@@ -122,7 +122,7 @@ class Desk:
         intent.kind, intent.mode, intent.instrument_id = int(Kind.INTENT), int(Mode.LIVE), BTC
         intent.order_id, intent.strategy_id = order_id, source
         intent.price_e8, intent.qty_e8 = price_e8, qty_e8
-        intent.side, intent.action = int(Side.BUY), int(action)
+        intent.side, intent.action = int(side), int(action)
         intent.order_type, intent.tif = int(OrderType.LIMIT), int(Tif.GTC)
         intent.decide_ns = time.monotonic_ns() + NS_PER_S
         assert self._by_hand.offer()
@@ -419,6 +419,66 @@ def test_death_between_note_and_commit_loses_and_doubles_nothing(house, desk, di
     assert sorted(answered) == sorted(asked)
 
 
+def close_positions(house, risk, context) -> None:
+    """As ``hft halt --flatten`` asks, with one long position to close."""
+    risk._book.add_position(BTC, 3 * E8)
+    context.halt.set("enough", "me")
+    context.commands.send(context.source, Command.make("flatten", sender="me"))
+    risk._obey(time.monotonic_ns())
+    assert not context.halt.is_set
+
+
+def test_after_a_halt_positions_are_closed_by_hand_and_nobody_else_may_trade(house, desk):
+    risk, context = start(house)
+    close_positions(house, risk, context)
+    by_strategy = desk.ask(side=Side.SELL, price_e8=1001 * E8 // 10)
+    grows = desk.ask_by_hand(price_e8=1001 * E8 // 10)
+    closes = desk.ask_by_hand(price_e8=999 * E8 // 10, side=Side.SELL)
+    risk.do_work(time.monotonic_ns())
+    assert desk.decisions() == [
+        (grows, Reason.REDUCING_ONLY), (closes, Reason.NONE), (by_strategy, Reason.TRADING_HALTED),
+    ]  # fmt: skip
+    assert permit_state(context.permit().load()) is TradingState.REDUCING
+    context.halt.set("done", "me")
+    risk.do_work(time.monotonic_ns())
+    assert context.permit().load() == 0
+    late = desk.ask_by_hand(price_e8=999 * E8 // 10, side=Side.SELL)
+    risk.do_work(time.monotonic_ns())
+    assert desk.decisions() == [(late, Reason.MANUAL_NOT_ALLOWED)], "hands are kept off again"
+
+
+def test_closing_ends_in_the_halt_whoever_dies(house, desk):
+    risk, context = start(house)
+    close_positions(house, risk, context)
+    risk.do_work(time.monotonic_ns() + CLOSING_NS_MAX)
+    assert context.halt.is_set
+    close_positions(house, risk, context)
+    house.end(context)
+    successor, context = start(house, is_armed=False)
+    assert context.halt.is_set
+    successor.do_work(time.monotonic_ns())
+    assert context.permit().load() == 0
+
+
+def test_what_led_to_the_halt_does_not_keep_positions_from_being_closed(house, desk):
+    risk, context = start(house)
+    close_positions(house, risk, context)
+    risk._watch._stop_for("drawdown_max: 3 is beyond 2", 3, 2)
+    assert not context.halt.is_set
+    risk._halt.set("liquidation", "risk")
+    risk.do_work(time.monotonic_ns())
+    risk._halt.clear()
+    risk._watch._stop_for("drawdown_max: 3 is beyond 2", 3, 2)
+    assert context.halt.is_set
+
+
+def test_positions_of_a_system_that_is_not_halted_are_not_closed(house, desk):
+    risk, context = start(house)
+    context.commands.send(context.source, Command.make("flatten", sender="me"))
+    risk._obey(time.monotonic_ns())
+    assert risk._state is TradingState.ACTIVE
+
+
 def test_full_ring_pauses_intake_and_loses_nothing(house, desk):
     risk, _ = start(house)
     capacity = graph.ring("decisions").capacity
@@ -607,13 +667,15 @@ def test_changed_rules_and_a_halted_symbol_hold_within_a_poll(house, desk):
     assert desk._instruments.read(BTC)
     row.tick_e8, row.instrument_version = E8, 2
     desk._instruments.write(BTC)
-    first = desk.ask()
     risk._cells_ns = 0
+    risk.do_work(time.monotonic_ns())
+    first = desk.ask()
     risk.do_work(time.monotonic_ns())
     row.status, row.instrument_version = int(InstrumentStatus.HALTED), 3
     desk._instruments.write(BTC)
-    second = desk.ask(price_e8=100 * E8)
     risk._cells_ns = 0
+    risk.do_work(time.monotonic_ns())
+    second = desk.ask(price_e8=100 * E8)
     risk.do_work(time.monotonic_ns())
     assert desk.decisions() == [
         (first, Reason.PRICE_OFF_TICK),

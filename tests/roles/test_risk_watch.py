@@ -9,8 +9,17 @@ import msgspec
 import pytest
 
 from hft import counters, graph
+from hft.core.assets import ASSET_IDS
 from hft.core.catalogue import CATALOGUE, LIMITS_BY_NAME, UNLIMITED
-from hft.core.generated.views import Alert, Execution, Intent, MarkPrice, Position, TopOfBook
+from hft.core.generated.views import (
+    Alert,
+    Balance,
+    Execution,
+    Intent,
+    MarkPrice,
+    Position,
+    TopOfBook,
+)
 from hft.core.order_id import make_order_id
 from hft.core.policies import POLICY_VERSION
 from hft.records import (
@@ -131,18 +140,30 @@ class Desk:
         return Reason(int.from_bytes(self._decision_buffer[112:114], "little"))
 
     def report(
-        self, kind: ExecKind, state: OrderState, reason: Reason = Reason.NONE, trade_id: int = 0
-    ) -> None:
+        self, kind: ExecKind, state: OrderState, reason: Reason = Reason.NONE, trade_id: int = 0,
+        *, price: float = 0, fee: float = 0, side: Side = Side.BUY,
+    ) -> None:  # fmt: skip
         """What became of the last order."""
         record = self._execution
         record.clear()
         record.kind, record.mode, record.instrument_id = int(Kind.EXECUTION), int(Mode.LIVE), BTC
-        record.order_id, record.exec_kind, record.side = self.order_id, int(kind), int(Side.BUY)
+        record.order_id, record.exec_kind, record.side = self.order_id, int(kind), int(side)
         record.order_state, record.reason, record.trade_id = int(state), int(reason), trade_id
         record.qty_e8 = record.cum_qty_e8 = E8 if kind == ExecKind.FILL else 0
-        record.price_e8 = self._top.bid_e8
+        record.price_e8 = round(price * E8) or self._top.bid_e8
+        record.fee_e8, record.fee_asset_id = round(fee * E8), ASSET_IDS["USDT"]
         assert self._executions.offer()
         self.risk.do_work(self.now_ns)
+
+    def funding(self, bps: float) -> None:
+        self._mark.funding_rate_e8 = round(bps * E8 / 10_000)
+        self.market()
+
+    def shown(self, name: str) -> Alert:
+        """The published use of a limit."""
+        reader, buffer = self.strategy.cell_reader("limits")
+        assert reader.read(LIMITS_BY_NAME[name].number)
+        return Alert(buffer)
 
     def set_limits(self, **values: int) -> None:
         """As ``hft risk set`` does, without asking for steps: risk begins again with them."""
@@ -307,8 +328,112 @@ def test_a_position_far_beyond_its_limit_stops_everything(desk: Desk) -> None:
 
 def test_cancelling_much_more_than_placing_pauses_the_strategy() -> None:
     use = _StrategyUse()
-    assert use.cancels.update(1, 0, 1) == 0
-    assert use.cancels.update(2, 300, 2) == 300
+    assert use.cancels.update(0, 1, 1) == 0
+    assert use.cancels.update(300, 2, 2) == 300
+
+
+def test_a_price_of_ours_that_moves_too_far_in_a_minute_is_refused_until_it_is_over(
+    desk: Desk,
+) -> None:
+    desk.set_limits(drift_1m_bps_max=50, move_1s_bps_max=9_999, move_1m_bps_max=9_999)
+    assert desk.ask() is Reason.NONE
+    desk.report(ExecKind.CANCELED, OrderState.CANCELED)
+    desk.market(100.6)
+    assert desk.ask() is Reason.PRICE_DRIFT
+    desk.turn(500)
+    assert desk.shown("drift_1m_bps_max").value_e8 == 0, "what was refused does not count"
+    desk.turn(121_000)
+    assert desk.ask() is Reason.NONE
+
+
+def test_a_high_funding_rate_lets_positions_only_shrink(desk: Desk) -> None:
+    desk.funding(-31)
+    assert desk.ask() is Reason.FUNDING_MAX
+    desk.turn(500)
+    assert desk.shown("funding_bps_max").value_e8 == 31
+    desk.funding(30)
+    assert desk.ask() is Reason.NONE
+
+
+@pytest.mark.parametrize(
+    ("name", "price", "fee"),
+    [("slippage_1m_bps_max", 100.2, 0.0), ("fee_1m_bps_max", 100.0, 0.04)],
+)
+def test_fills_that_cost_too_much_pause_the_strategy(
+    desk: Desk, name: str, price: float, fee: float
+) -> None:
+    for number in range(10):
+        assert desk.ask() is Reason.NONE
+        desk.report(ExecKind.FILL, OrderState.FILLED, trade_id=1 + number, price=price, fee=fee)
+        desk.turn(1_100)
+    assert desk.ask() is Reason.STRATEGY_PAUSED
+    assert any(name in text for code, text in acts(desk) if code is AlertCode.STRATEGY_PAUSED)
+    assert desk.ask(strategy_id=2) is Reason.NONE
+
+
+def test_many_places_without_a_trade_pause_the_strategy() -> None:
+    use = _StrategyUse()
+    assert use.places.update(0, 0, 1) == 0
+    assert use.places.update(300, 0, 2) == 300
+
+
+def test_a_strategy_that_errs_again_and_again_is_paused(desk: Desk) -> None:
+    for _ in range(11):
+        assert desk.ask(qty=0.0001) is Reason.QTY_OFF_STEP
+    desk.turn()
+    assert desk.ask() is Reason.STRATEGY_PAUSED
+    assert not desk.context.halt.is_set
+
+
+@pytest.mark.parametrize(
+    ("qty", "times", "reason"),
+    [(21, 3, Reason.ORDER_NOTIONAL_MAX), (1, 5, Reason.DUPLICATE)],
+)
+def test_orders_too_large_or_doubled_in_a_row_stop_everything(
+    desk: Desk, qty: float, times: int, reason: Reason
+) -> None:
+    if reason is Reason.DUPLICATE:
+        assert desk.ask(qty=qty) is Reason.NONE
+    desk.turn()
+    if reason is Reason.DUPLICATE:
+        desk.report(ExecKind.CANCELED, OrderState.CANCELED)
+        assert desk.ask(qty=qty) is Reason.NONE
+    for number in range(times):
+        assert not desk.context.halt.is_set, number
+        assert desk.ask(qty=qty) is reason
+    desk.turn()
+    assert desk.context.halt.is_set
+    assert f"{times} orders" in desk.context.halt.reason()
+
+
+def test_the_margin_that_the_venue_keeps_lets_positions_only_shrink(desk: Desk) -> None:
+    for row, (asset, available, is_checked) in enumerate(
+        (("BNB", 0, True), ("USDT", 49, False), ("USDT", 50, True), ("USDT", 49, True))
+    ):
+        cells, buffer = desk.account.cell_writer("balances")
+        balance = Balance(buffer)
+        balance.asset_id, balance.venue_wallet_e8 = ASSET_IDS[asset], 100 * E8
+        balance.available_e8, balance.reconciled_ns = available * E8, desk.now_ns * is_checked
+        cells.write(graph.balance_cell(Mode.LIVE, min(row, 1)))
+        desk.turn(2_000)
+        is_too_much = (asset, available, is_checked) == ("USDT", 49, True)
+        assert desk.ask() is (Reason.MARGIN_USED_MAX if is_too_much else Reason.NONE)
+        if not is_too_much:
+            desk.report(ExecKind.CANCELED, OrderState.CANCELED)
+    assert desk.shown("margin_used_bps_max").value_e8 == 5_100
+
+
+def test_too_many_unknown_orders_stop_everything(desk: Desk) -> None:
+    desk.set_limits(unresolved_max=1, open_orders_max=9)
+    order_ids = []
+    for qty in (1, 2, 3, 4):
+        assert desk.ask(qty=qty) is Reason.NONE
+        order_ids.append(desk.order_id)
+    for desk.order_id in order_ids:
+        assert not desk.context.halt.is_set
+        desk.report(ExecKind.UNRESOLVED, OrderState.UNRESOLVED)
+        desk.turn()
+    assert "unresolved_max" in desk.context.halt.reason()
 
 
 # -- limits at run time ---------------------------------------------------------------------------

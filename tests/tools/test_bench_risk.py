@@ -33,7 +33,7 @@ def test_json_has_every_row_and_the_same_checksum_each_time(
     assert first["checksum"] != document(capsys, 2, 2)["checksum"]
     rows = first["latency_ns"]
     assert isinstance(rows, dict)
-    assert list(rows) == ["judge", "on_execution", "turn", "clock"]
+    assert list(rows) == ["judge", "on_execution", "answer", "turn", "clock"]
     assert all(row["n"] == 128 and 0 < row["p50"] <= row["p99"] for row in rows.values())
     assert first["command"] == "hft bench risk --instruments 3 --strategies 2"
 

@@ -18,7 +18,7 @@ import pytest
 import ipc
 from hft.core.order_id import SOURCE_MANUAL, source_of
 from hft.errors import CheckFailedError, UnreachableError, UsageError
-from hft.records import Side
+from hft.records import Reason, Side
 from hft.units import E8, floor_to
 from tools.demo.venue import DemoVenue, running_venue
 from tools.system.journal import parse_order
@@ -274,6 +274,30 @@ def test_risk_has_the_last_word_and_it_is_told(system: System) -> None:
     assert "hft arm" in err
     with ManualDesk(system.run_dir) as desk, pytest.raises(CheckFailedError):
         desk.place(Ticket("BTCUSDT", Side.BUY, QTY_E8)).require()
+    assert system.hft("arm", "--reason", "a test")[0] == 0
+
+
+def test_a_halt_can_close_every_position_and_stays(system: System) -> None:
+    with ManualDesk(system.run_dir) as desk:
+        for _ in range(2):
+            desk.place(Ticket("BTCUSDT", Side.BUY, QTY_E8)).require()
+        desk.await_account()
+        assert desk.positions() == {"BTCUSDT": 2 * QTY_E8}
+    exit_code, _, err = system.hft("order", "buy", "BTCUSDT", "0.002", "--price", system.bid(),
+                                   "--yes")  # fmt: skip
+    assert (exit_code, err) == (0, "")
+    exit_code, out, err = system.hft("halt", "--flatten", "--reason", "enough")
+    assert (exit_code, err) == (0, "")
+    assert "halted; no order is open." in out
+    assert "Closed: +0.004 BTCUSDT." in out
+    with ManualDesk(system.run_dir) as desk:
+        assert (desk.positions(), desk.open_orders()) == ({}, [])
+        refusal = desk.place(Ticket("BTCUSDT", Side.BUY, QTY_E8)).refusal
+        assert refusal is Reason.TRADING_HALTED
+    exit_code, out, _ = system.hft("halt", "--flatten")
+    assert exit_code == 0
+    assert "was halted already: enough" in out
+    assert "No position was open." in out
     assert system.hft("arm", "--reason", "a test")[0] == 0
 
 

@@ -1,4 +1,4 @@
-"""``hft risk`` and ``hft audit``: the commands. What they do is imported when they run."""
+"""``hft risk``, ``hft halt``, ``hft audit``: the commands. What they do is imported when run."""
 
 from __future__ import annotations
 
@@ -107,3 +107,16 @@ def audit(
     else:
         click.echo("\n".join(trail.render(found)))
     return EXIT_CHECK_FAILED if found.problem else EXIT_OK
+
+
+@click.command()
+@click.option("--reason", default="by hand", show_default=True)
+@click.option("--flatten", is_flag=True, help="Then close every position, and stay halted.")
+@_of_system
+def halt(reason: str, name: str | None, run_dir: str | None, *, flatten: bool) -> None:
+    """Stop trading at once and cancel every order. Never asks back."""
+    from tools.risk.flatten import halt_and_flatten
+    from tools.system import commands
+
+    act = halt_and_flatten if flatten else commands.halt
+    click.echo(act(_running(name, run_dir), reason))

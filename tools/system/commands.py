@@ -81,6 +81,16 @@ def reduce(run_dir: Path, reason: str, by: str | None = None) -> str:
     return _ask_risk(run_dir, "reduce", TradingState.REDUCING, reason, by)
 
 
+def let_close(run_dir: Path, reason: str, by: str | None = None) -> str:
+    """In a halted system: from now on only orders by hand that shrink a position, until the halt
+    is latched again or risk's time for it is over; returns what to tell.
+
+    Raises:
+        UnreachableError: nothing runs from there, or risk does not obey.
+    """
+    return _ask_risk(run_dir, "flatten", TradingState.REDUCING, reason, by)
+
+
 def _ask_risk(
     run_dir: Path, command: str, wanted: TradingState, reason: str, by: str | None
 ) -> str:

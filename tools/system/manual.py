@@ -69,8 +69,8 @@ NO_BELL: Final = -1
 class ManualDesk:
     """Trades by hand in one running system. Looking needs no lock; the first order takes it."""
 
-    def __init__(self, run_dir: Path) -> None:
-        """Attach.
+    def __init__(self, run_dir: Path, *, is_closing: bool = False) -> None:
+        """Attach. ``is_closing``: to close positions after a halt, also where hands are kept off.
 
         Raises:
             UsageError, UnreachableError: nothing runs from there.
@@ -109,8 +109,9 @@ class ManualDesk:
         self._writer: ipc.RingWriter | None = None
         self._intent = Intent()
         self._ids: OrderIdMaker
-        policy, _ = limits_file.in_force_or_configured(self._plan)
         manual = msgspec.structs.asdict(self._plan.config.risk.manual)
+        manual["enabled"] = manual["enabled"] or is_closing
+        policy, _ = limits_file.in_force_or_configured(self._plan)
         self._limits = manual_limits_for(policy, manual)
 
     def __enter__(self) -> ManualDesk:
@@ -176,6 +177,16 @@ class ManualDesk:
         """The position of a symbol."""
         index = graph.position_cell(Mode.LIVE, self._number(symbol))
         return self._position.position_e8 if self._positions.read(index) else 0
+
+    def positions(self) -> dict[str, int]:
+        """The open positions, by symbol."""
+        held = {one.symbol: self.position_e8(one.symbol) for one in self._plan.instruments}
+        return {symbol: position_e8 for symbol, position_e8 in held.items() if position_e8}
+
+    def await_account(self) -> None:
+        """Until the positions include everything that execution has told."""
+        cursor = self._context.page_of("account").cursor(graph.cursor_index("executions"))
+        self._wait(lambda: cursor.value >= self._executions.newest_seq)
 
     def open_orders(self, symbol: str = "") -> list[int]:
         """Ids of our open orders, of one symbol or of all: by hand or a strategy's."""
