@@ -6,7 +6,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,7 @@ from hft.roles.desk import IntentBudget
 from hft.roles.feed import Feed
 from hft.roles.risk import Risk
 from hft.roles.strategy import StrategyEngine
+from hft.roles.turning import Cycle
 from hft.strategy.base import QuoteRules, StrategyParameters
 from hft.strategy.targets import QuoteTargets
 from hft.units import E8, NS_PER_S
@@ -297,9 +298,7 @@ class Tick:
 
     def cycle(self) -> None:
         """Every role of another system, in which nothing happens."""
-        now_ns = self._now()
-        for turn in self._idle:
-            turn(now_ns)
+        self._idle.pass_once(self._now())
 
 
 def idle_roles(stack: ExitStack, name: str) -> tuple[System, list[Feed | StrategyEngine | Risk]]:
@@ -313,11 +312,11 @@ def idle_roles(stack: ExitStack, name: str) -> tuple[System, list[Feed | Strateg
     return system, roles
 
 
-def _idle_roles(stack: ExitStack) -> list[Callable[[int], int]]:
-    _, roles = idle_roles(stack, f"bench-idle-{os.getpid()}")
+def _idle_roles(stack: ExitStack) -> Cycle:
+    system, roles = idle_roles(stack, f"bench-idle-{os.getpid()}")
     for role in roles:
         role.on_start(time.monotonic_ns())
-    return [role.do_work for role in roles]
+    return Cycle(roles, [system.context(role.name).page for role in roles])
 
 
 async def _connect(feed: Feed) -> FrameListener:
