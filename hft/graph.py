@@ -143,9 +143,10 @@ _MARKET: Final = tuple(spec for spec in RING_RECORDS if spec.name in
                        ("top_of_book", "trade", "mark_price", "feed_status"))  # fmt: skip
 
 RINGS: Final = (
-    RingSpec("market", RingId.MARKET, _MARKET, 8_192, "feed", (),
-             ("strategy",), _LAP, ("paper",)),
-    RingSpec("depth", RingId.DEPTH, (DEPTH,), 8_192, "feed", (), ("strategy",), _LAP),
+    # Waking a process for each frame costs more than the frame: only who acts on it at once is
+    # woken, the others find what they need in the cells.
+    RingSpec("market", RingId.MARKET, _MARKET, 8_192, "feed", (), ("strategy",), _LAP, ("paper",)),
+    RingSpec("depth", RingId.DEPTH, (DEPTH,), 8_192, "feed", (), (), _LAP),
     RingSpec("intents.strategy", RingId.INTENTS, (INTENT,), _ORDER_RING, "strategy", ("risk",), (),
              _PAUSE),
     RingSpec("intents.manual", RingId.MANUAL, (INTENT,), 64, "control", ("risk",), (), _PAUSE),

@@ -75,6 +75,12 @@ def test_the_journal_costs_its_writer_no_wake_up() -> None:
     assert (journal.gating, journal.observers, journal.pollers) == ((), (), ("recorder",))
 
 
+def test_a_frame_wakes_nobody_but_who_acts_on_it() -> None:
+    """In ``compact`` that is the same process: a tick costs no system call for others."""
+    assert graph.ring("market").observers == ("strategy",)
+    assert graph.ring("depth").observers == ()
+
+
 def test_no_order_waits_for_a_cold_role() -> None:
     gating = {reader for ring in RINGS for reader in ring.gating if ring.name != "executions"}
     assert not gating & COLD_ROLES

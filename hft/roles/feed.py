@@ -45,6 +45,8 @@ class Feed:
     """One market-data session for all instruments; keeps the books, publishes what changed."""
 
     name = "feed"
+    period_ns = STALE_CHECK_NS
+    """Frames come from sockets; beside them there is only the clock."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -86,7 +88,6 @@ class Feed:
         self._keeper: InstrumentKeeper | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._guard: Callable[[Callable[..., None]], Callable[..., None]] = lambda handler: handler
-        self._checked_ns = 0
         self._execution = context.page_of("execution")
         self._counted: dict[int, int] = {}
         self._reconnected_ns = 0
@@ -170,13 +171,10 @@ class Feed:
     # -- what the intake does not do itself -----------------------------------------------------
 
     def on_other(self, kind: int, frame: memoryview, recv_ns: int) -> None:
-        """A frame that is neither top nor depth."""
-        decoder = self._decoder
-        if kind in (codec.TRADE, codec.AGG_TRADE):
-            self.intake.put_frame(recv_ns)
-        elif kind == codec.MARK:
+        """A frame that is neither top, depth nor trade."""
+        if kind == codec.MARK:
             self._mark_cell[:] = self._record
-            self._marks.write(decoder.instrument_id)
+            self._marks.write(self._decoder.instrument_id)
             self.intake.put_frame(recv_ns)
         elif kind == codec.CONTRACT_INFO:
             self._on_contract(frame, recv_ns)
@@ -351,9 +349,6 @@ class Feed:
 
     def do_work(self, now_ns: int) -> int:
         """Silence is judged by the clock: a silent feed calls nobody."""
-        if now_ns - self._checked_ns < STALE_CHECK_NS:
-            return 0
-        self._checked_ns = now_ns
         offset_ns = self._execution.gauge(counters.CLOCK_OFFSET_NS.id)
         self.intake.venue_ahead_ns = time.time_ns() - time.monotonic_ns() + offset_ns
         self._count(counters.FRAMES, self._decoder.frames)

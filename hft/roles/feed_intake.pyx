@@ -24,6 +24,8 @@ from hft.venues.binance_usdm import codec
 
 cdef int TOP = codec.TOP
 cdef int DEPTH = codec.DEPTH
+cdef int TRADE = codec.TRADE
+cdef int AGGREGATE_TRADE = codec.AGG_TRADE
 cdef int STALE = records.FeedState.STALE
 cdef int LIVE = records.FeedState.LIVE
 cdef uint64_t RECORDS = counters.RECORDS.id
@@ -103,6 +105,8 @@ cdef class FeedIntake(FrameSink):
             return self.take_top(recv_ns)
         if kind == DEPTH:
             return self.take_depth(recv_ns)
+        if kind == TRADE or kind == AGGREGATE_TRADE:
+            return self.stage_frame(recv_ns)
         self.feed.on_other(
             kind, PyMemoryView_FromMemory(<char *> payload, size, PyBUF_READ), recv_ns)
         return 0

@@ -4,10 +4,16 @@ from libc.stdint cimport int64_t, uint64_t
 from ipc.parker cimport Parker
 
 
+cdef enum:
+    ROLES = 16  # of one process, at most
+
+
 cdef class Cycle:
     cdef readonly tuple roles
     cdef readonly tuple pages
     cdef list steps
+    cdef int64_t[ROLES] periods_ns
+    cdef int64_t[ROLES] due_ns
 
     cdef int64_t pass_all(self, int64_t now_ns) except -1
 

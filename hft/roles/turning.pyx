@@ -21,12 +21,21 @@ cdef uint64_t TURN_NS = counters.TURN_NS.id
 
 
 cdef class Cycle:
-    """The roles of a process and their pages: each works once, and beats."""
+    """The roles of a process and their pages: each works once, and beats.
+
+    A role with a ``period_ns`` has nothing to do between its sockets and its timer: it works that
+    often, and the others' tick does not wait for it.
+    """
 
     def __init__(self, roles, pages):
         cdef PageStores page
         self.roles, self.pages = tuple(roles), tuple(pages)
         self.steps = [role.do_work for role in self.roles]
+        if len(self.roles) > ROLES:
+            raise ValueError(f"{len(self.roles)} roles in one process, {ROLES} at most")
+        for index, role in enumerate(self.roles):
+            self.periods_ns[index] = getattr(role, "period_ns", 0)
+            self.due_ns[index] = 0
         for page in self.pages:
             page.beat(monotonic_ns())  # raises where it may not be written
 
@@ -40,7 +49,10 @@ cdef class Cycle:
         cdef PageStores page
         cdef object now = now_ns
         for index in range(len(self.steps)):
-            done = self.steps[index](now)
+            done = 0
+            if now_ns >= self.due_ns[index]:
+                self.due_ns[index] = now_ns + self.periods_ns[index]
+                done = self.steps[index](now)
             page = <PageStores> self.pages[index]
             page.store_beat(now_ns)
             if done:

@@ -13,6 +13,7 @@ import pytest
 from hft.counters import RoleState
 from hft.roles.context import BELLS_SPEC
 from hft.roles.runner import EXIT_FATAL, EXIT_OK, LoopRunner, Stopper
+from hft.roles.turning import Cycle
 from ipc import Parker
 
 
@@ -20,6 +21,7 @@ class Counting:
     """A role that does what it is told, and counts."""
 
     name = "risk"
+    period_ns = 0
 
     def __init__(self) -> None:
         self.passes: list[int] = []
@@ -124,6 +126,16 @@ def test_a_process_that_sleeps_first_makes_sure_that_nobody_has_work(house, loop
     process.runner.turn()
     assert not left
     assert len(process.role.passes) == 4
+
+
+def test_a_role_with_a_period_beats_in_every_pass_and_works_once_in_a_period(house):
+    context, role = house.context("risk"), Counting()
+    role.period_ns = 100
+    cycle = Cycle([role], [context.page])
+    for now_ns in (1_000, 1_050, 1_099, 1_100, 1_150):
+        cycle.pass_once(now_ns)
+        assert context.page.beat_ns == now_ns
+    assert role.passes == [1_000, 1_100]
 
 
 def test_an_error_in_a_role_ends_the_process(house):

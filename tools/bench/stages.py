@@ -75,10 +75,12 @@ def _nothing() -> None:
 def tick_steps(tick: Tick) -> list[Step]:
     """From the frame to the intent, and the cycle that finds nothing."""
     top, depth, feed = tick.next_top, tick.next_depth, tick.feed_frame
+    loose = tick.next_unapplied_depth
     a_level = f"depth of {LEVELS} levels: a level, with book and publish"
     return [
         Step("clock", "one reading of the clock", _nothing, _nothing),
-        Step("decode_top", "bookTicker: decode", top, tick.decode, 700),
+        Step("decode_top", "bookTicker: decode", top, tick.decode_top, 700),
+        Step("decode_depth", "depth: decode, a level", loose, tick.decode_depth, 40, LEVELS),
         Step("feed_top", "bookTicker: decode, check, publish", top, feed, 1_500),
         Step("feed_depth", a_level, depth, feed, 0, LEVELS),
         Step("ring", "market record: written and read", tick.drain, tick.hop, 200),

@@ -6,7 +6,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from hft.config import FeedConfig, Plan, ProcessPlan, StrategyConfig, SystemConf
 from hft.core.generated.views import Execution, Instrument, Intent, TopOfBook
 from hft.errors import CheckFailedError
 from hft.records import (
+    SLOT_BYTES,
     Action,
     ExecKind,
     FeedState,
@@ -33,10 +34,11 @@ from hft.roles.desk import IntentBudget
 from hft.roles.feed import Feed
 from hft.roles.risk import Risk
 from hft.roles.strategy import StrategyEngine
+from hft.roles.turning import Cycle
 from hft.strategy.base import QuoteRules, StrategyParameters
 from hft.strategy.targets import QuoteTargets
 from hft.units import E8, NS_PER_S
-from hft.venues.binance_usdm.codec import TOP
+from hft.venues.binance_usdm.codec import DEPTH, TOP, MarketDecoder
 from hft.venues.binance_usdm.frames import FrameListener
 from hft.venues.binance_usdm.market_session import SessionState, _MarketConnection
 from tools.bench.risk import Size, make_plan
@@ -117,6 +119,7 @@ class Tick:
         self.feed = feed = Feed(system.context("feed"))
         feed._snapshots = _NoSnapshots()  # type: ignore[assignment]  # a stand-in
         feed.on_start(self._now())
+        self._decoder = MarketDecoder({"S1USDT": INSTRUMENT_ID}, bytearray(SLOT_BYTES))
         feed._on_public_state(SessionState.OPEN, "")
         loop = asyncio.new_event_loop()
         stack.callback(loop.close)
@@ -203,9 +206,22 @@ class Tick:
             ),
         )
 
-    def decode(self) -> None:
+    def decode_top(self) -> None:
         """One frame to its record."""
-        if self.feed._decoder.decode(self._payload, 1) != TOP:
+        self._decode(TOP)
+
+    def next_unapplied_depth(self) -> None:
+        """A depth frame for who only decodes it: the chain of the book's own frames goes on."""
+        before = self._depth_seq
+        self.next_depth()
+        self._depth_seq = before
+
+    def decode_depth(self) -> None:
+        """One frame to its levels."""
+        self._decode(DEPTH)
+
+    def _decode(self, kind: int) -> None:
+        if self._decoder.decode(self._payload, 1) != kind:
             raise CheckFailedError("a frame was not understood", remedy="Run the codec's tests.")
 
     def feed_frame(self) -> None:
@@ -282,9 +298,7 @@ class Tick:
 
     def cycle(self) -> None:
         """Every role of another system, in which nothing happens."""
-        now_ns = self._now()
-        for turn in self._idle:
-            turn(now_ns)
+        self._idle.pass_once(self._now())
 
 
 def idle_roles(stack: ExitStack, name: str) -> tuple[System, list[Feed | StrategyEngine | Risk]]:
@@ -298,11 +312,11 @@ def idle_roles(stack: ExitStack, name: str) -> tuple[System, list[Feed | Strateg
     return system, roles
 
 
-def _idle_roles(stack: ExitStack) -> list[Callable[[int], int]]:
-    _, roles = idle_roles(stack, f"bench-idle-{os.getpid()}")
+def _idle_roles(stack: ExitStack) -> Cycle:
+    system, roles = idle_roles(stack, f"bench-idle-{os.getpid()}")
     for role in roles:
         role.on_start(time.monotonic_ns())
-    return [role.do_work for role in roles]
+    return Cycle(roles, [system.context(role.name).page for role in roles])
 
 
 async def _connect(feed: Feed) -> FrameListener:
