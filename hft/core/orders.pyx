@@ -270,6 +270,13 @@ cdef class Order:
         self.cancel_reason_code = reason
 
     @property
+    def kind(self):
+        """Side, type, time in force, post-only, reduce-only: what its request looks like."""
+        return (
+            self.side_code, self.order_type_code, self.tif_code, self.is_post_only,
+            self.is_reduce_only)
+
+    @property
     def is_ours(self):
         """False: somebody else's order on the account; nothing but a halt cancels it."""
         return self.is_own()

@@ -42,10 +42,6 @@ DECISIONS_PER_CYCLE_MAX: Final = 64
 GUARD_EVERY_NS: Final = 10 * NS_PER_MS
 STOP_REST_NS: Final = 2 * NS_PER_S
 """An orderly stop that still sees open orders after so long cancels by REST as well."""
-# Looked up, as making an enumeration's member from its number takes ten times as long.
-_SIDES: Final = {int(side): side for side in Side}
-_ORDER_TYPES: Final = {int(order_type): order_type for order_type in OrderType}
-_TIFS: Final = {int(tif): tif for tif in Tif}
 
 
 class Execution:
@@ -304,27 +300,16 @@ class Execution:
             refusal = Reason.UNRESOLVED_MAX  # what became of an earlier order is not known
         if refusal is not Reason.NONE:
             return refusal
-        order = _order_of(decision)
-        if self._keeper.table.add(order) < 0:
+        table = self._keeper.table
+        order = Order.of_decision(decision, table.trades)
+        if table.add(order) < 0:
             return Reason.TABLE_FULL
         encoder = self._encoders[order.instrument_id]
         if not is_ready:
             return self._by_rest.place(order, encoder, decision)
         request_id = self._next_request_id()
         try:
-            text = encoder.place(
-                request_id,
-                order.order_id,
-                side=order.side,
-                order_type=order.order_type,
-                tif=order.tif,
-                is_post_only=order.is_post_only,
-                is_reduce_only=order.is_reduce_only,
-                price_e8=order.price_e8,
-                qty_e8=order.qty_e8,
-                timestamp_ms=self._timestamp_ms(),
-                good_till_s=order.good_till_s,
-            )
+            text = encoder.place_order(request_id, order, self._timestamp_ms())
         except UsageError:  # the instrument's decimals have changed since risk judged
             self._keeper.table.remove(order.order_id)
             return encoder.objection(order.price_e8, order.qty_e8)
@@ -493,22 +478,3 @@ class Execution:
         self._resolver.stop()
         with contextlib.suppress(HftError, RuntimeError, OSError):  # the process ends anyway
             self._loop.run_until_complete(self._rest.close())
-
-
-def _order_of(decision: Decision) -> Order:
-    """The order that an approved PLACE asks for."""
-    return Order(
-        order_id=decision.order_id,
-        instrument_id=decision.instrument_id,
-        strategy_id=decision.strategy_id,
-        side=_SIDES[decision.side],
-        price_e8=decision.price_e8,
-        qty_e8=decision.qty_e8,
-        order_type=_ORDER_TYPES[decision.order_type],
-        tif=_TIFS[decision.tif],
-        is_post_only=bool(decision.is_post_only),
-        is_reduce_only=bool(decision.is_reduce_only),
-        good_till_s=decision.good_till_s,
-        decision_seq=decision.seq,
-        origin_ns=decision.origin_ns,
-    )

@@ -11,13 +11,13 @@ published. A successor drops it, and says so in the next entry; damage anywhere 
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
 from typing import Final
 
 from hft import counters, graph
 from hft.core.generated.views import Decision, Execution, Journal
 from hft.core.generated.views import Order as OrderRow
+from hft.core.order_entries import entry_crc, fill_entry, fill_record, head_entry, head_record
 from hft.core.order_table import OrderTable
 from hft.core.orders import Order
 from hft.core.trade_memory import TradeMemory
@@ -76,6 +76,7 @@ class OrderKeeper:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._source = context.source
         self._page = context.page
         self._executions, self._execution_buffer = context.ring_writer("executions")
         self._journal, self._entry_buffer = context.ring_writer("journal")
@@ -85,6 +86,7 @@ class OrderKeeper:
         self._row = OrderRow(row_buffer)
         self._journal_cursor = context.page.cursor(graph.cursor_index("journal"))
         self._journal_seq = 0
+        self._free_min = graph.ring("executions").capacity // 2
         self._outbox: deque[tuple[int, bytes]] = deque()
         self.table = OrderTable(graph.ORDER_ROWS_MAX)
         self.symbols = {i.instrument_id: i.symbol for i in context.plan.instruments}
@@ -98,11 +100,7 @@ class OrderKeeper:
 
     def begin(self, order: Order, action: Action, *, price_e8: int, qty_e8: int) -> None:
         """Journal a request about to leave, and store the row: before the first byte."""
-        kind = {
-            Action.PLACE: JournalKind.PLACE,
-            Action.AMEND: JournalKind.AMEND,
-            Action.CANCEL: JournalKind.CANCEL,
-        }[action]
+        kind = _REQUESTS[action]
         exec_kind = ExecKind.SENT if action is Action.PLACE else ExecKind.UNKNOWN
         self._note(kind, exec_kind, order, action, price_e8=price_e8, qty_e8=qty_e8)
         self._store(order)
@@ -200,7 +198,7 @@ class OrderKeeper:
     @property
     def is_congested(self) -> bool:
         """True while intake must pause: half of the ring is unread, or records wait."""
-        return bool(self._outbox) or self._executions.free < graph.ring("executions").capacity // 2
+        return bool(self._outbox) or self._executions.free < self._free_min
 
     # -- the three stores -----------------------------------------------------------------------
 
@@ -217,15 +215,7 @@ class OrderKeeper:
         reason: Reason = Reason.NONE,
     ) -> None:
         entry = self._entry
-        entry.clear()
-        entry.instrument_id, entry.cause_seq = order.instrument_id, order.decision_seq
-        entry.order_id, entry.venue_order_id = order.order_id, order.venue_order_id
-        entry.price_e8, entry.qty_e8 = order.price_e8, order.qty_e8
-        entry.cum_qty_e8, entry.order_state = order.cum_qty_e8, int(order.state)
-        entry.strategy_id, entry.side = order.strategy_id, int(order.side)
-        entry.order_type, entry.tif = int(order.order_type), int(order.tif)
-        entry.is_post_only, entry.is_reduce_only = order.is_post_only, order.is_reduce_only
-        entry.action, entry.good_till_s = int(action), order.good_till_s
+        fill_entry(entry, order, action)
         if price_e8 is not None and qty_e8 is not None:
             entry.price_e8, entry.qty_e8 = price_e8, qty_e8
         if fill is not None:
@@ -249,11 +239,8 @@ class OrderKeeper:
         return min(self._recent_trades.get(instrument_id, ()), default=0)
 
     def _append(self, kind: JournalKind, exec_kind: ExecKind, reason: Reason) -> None:
-        entry = self._entry
-        entry.kind, entry.mode = int(Kind.JOURNAL), int(Mode.LIVE)
-        entry.source, entry.cause_ring = self._context.source, int(graph.RingId.DECISIONS)
-        entry.journal_kind, entry.exec_kind, entry.reason = int(kind), int(exec_kind), int(reason)
-        entry.crc = entry_crc(self._entry_buffer)
+        head_entry(self._entry, self._source, kind, exec_kind, reason)
+        self._entry.crc = entry_crc(self._entry_buffer)
         self._journal.offer()
         self._page.count(counters.JOURNALLED.id)
         self._journal_seq = self._journal.next_seq - 1
@@ -271,14 +258,8 @@ class OrderKeeper:
         flags: Flag = Flag.NONE,
     ) -> None:
         record = self._execution
-        record.clear()
         self._head(record, flags, origin_ns or now_ns)
-        record.instrument_id, record.order_id = order.instrument_id, order.order_id
-        record.venue_order_id = order.venue_order_id
-        record.price_e8, record.qty_e8 = order.price_e8, order.qty_e8
-        record.cum_qty_e8, record.leaves_qty_e8 = order.cum_qty_e8, order.leaves_qty_e8
-        record.venue_ns, record.exec_kind, record.side = venue_ns, int(exec_kind), int(order.side)
-        record.order_state, record.reason = int(order.state), int(reason)
+        fill_record(record, order, exec_kind, venue_ns, reason)
         if fill is not None:
             record.trade_id, record.is_maker = fill.trade_id, fill.is_maker
             record.price_e8, record.qty_e8 = fill.price_e8, fill.qty_e8
@@ -294,7 +275,6 @@ class OrderKeeper:
         now_ns: int,
     ) -> None:
         record = self._execution
-        record.clear()
         self._head(record, Flag.NONE, now_ns)
         record.instrument_id, record.order_id = decision.instrument_id, decision.order_id
         record.price_e8, record.qty_e8 = decision.price_e8, decision.qty_e8
@@ -308,10 +288,8 @@ class OrderKeeper:
         self._send_record()
 
     def _head(self, record: Execution, flags: Flag, origin_ns: int) -> None:
-        record.kind, record.mode = int(Kind.EXECUTION), int(Mode.LIVE)
-        record.source, record.flags = self._context.source, int(Flag.LAST | flags)
-        record.origin_ns = origin_ns
-        record.cause_ring, record.cause_seq = int(graph.RingId.JOURNAL), self._journal_seq
+        """An empty record that follows from the newest journal entry."""
+        head_record(record, self._source, _LAST | flags, origin_ns, self._journal_seq)
 
     def _send_record(self) -> None:
         if self._outbox or not self._executions.offer():
@@ -322,7 +300,7 @@ class OrderKeeper:
 
     def _store(self, order: Order) -> None:
         """Write the order's row, or free it when nothing of the order is missing any more."""
-        row = self.table.row_of(order.order_id)
+        row = order.row
         if row < 0:
             return  # a late fill of an order that is closed already
         view = self._row
@@ -332,7 +310,7 @@ class OrderKeeper:
             self.table.remove(order.order_id)
         else:
             order.fill_row(view)
-        view.kind, view.mode, view.source = int(Kind.ORDER), int(Mode.LIVE), self._context.source
+        view.kind, view.mode, view.source = _ORDER, _LIVE, self._source
         self._rows.write(row)
 
     # -- recovery -------------------------------------------------------------------------------
@@ -441,7 +419,6 @@ class OrderKeeper:
     def _publish_entry(self, entry: Journal, order: Order | None, now_ns: int) -> None:
         """The record that a predecessor owed; ``order`` is None when it has no row any more."""
         record = self._execution
-        record.clear()
         self._head(record, Flag.REPLAYED, now_ns)
         record.instrument_id, record.order_id = entry.instrument_id, entry.order_id
         record.venue_order_id, record.trade_id = entry.venue_order_id, entry.trade_id
@@ -459,6 +436,14 @@ class OrderKeeper:
         self._send_record()
 
 
+_LAST: Final = int(Flag.LAST)
+_ORDER: Final = int(Kind.ORDER)
+_LIVE: Final = int(Mode.LIVE)
+_REQUESTS: Final = {
+    Action.PLACE: JournalKind.PLACE,
+    Action.AMEND: JournalKind.AMEND,
+    Action.CANCEL: JournalKind.CANCEL,
+}
 _DROPS: Final = {
     Action.UNKNOWN: ExecKind.DROPPED,
     Action.PLACE: ExecKind.DROPPED,
@@ -523,8 +508,3 @@ def _drops(entry: Journal, damaged_seq: int) -> bool:
     """Whether the entry says that those from ``damaged_seq`` on were dropped."""
     is_note = entry.journal_kind == JournalKind.CONSUMED and not entry.order_id
     return is_note and entry.trade_id == damaged_seq
-
-
-def entry_crc(buffer: bytearray) -> int:
-    """CRC-32 of a journal slot without the stamp, the publish time and the CRC itself."""
-    return zlib.crc32(buffer[120:], zlib.crc32(buffer[16:116]))

@@ -52,7 +52,7 @@ from hft.records import (
     TradingState,
 )
 from hft.roles.context import Context
-from hft.roles.execution import Execution, _order_of
+from hft.roles.execution import Execution
 from hft.roles.order_keeper import OrderKeeper
 from hft.roles.order_resolver import OrderResolver
 from hft.roles.rest_entry import RestEntry
@@ -427,12 +427,12 @@ def _steps(desk: Desk) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "place", lambda: role._take_decisions(time.monotonic_ns())
     desk.peer.drain()
     order, decision, now_ns = desk.order(), desk.decision, time.monotonic_ns()
-    timestamp_ms = role._timestamp_ms()
+    timestamp_ms, trades = role._timestamp_ms(), keeper.table.trades
     yield "ack", desk.ack()
     yield "fence", lambda: role._fence(decision)
-    yield "order", lambda: _order_of(decision)
-    yield "text", lambda: _text(encoder, order, timestamp_ms)
-    yield "text_hmac", lambda: _text(desk.signing_encoder, order, timestamp_ms)
+    yield "order", lambda: Order.of_decision(decision, trades)
+    yield "text", lambda: encoder.place_order(1, order, timestamp_ms)
+    yield "text_hmac", lambda: desk.signing_encoder.place_order(1, order, timestamp_ms)
     yield "journal", lambda: _journal(keeper, order)
     yield "row", lambda: keeper._store(order)
     yield "record", lambda: keeper._publish(order, ExecKind.SENT, now_ns=now_ns, origin_ns=now_ns)
@@ -441,22 +441,6 @@ def _steps(desk: Desk) -> Iterator[tuple[str, Callable[[], object]]]:
     desk.peer.drain()
     yield "fill", desk.fill()
     desk.read_all()
-
-
-def _text(encoder: OrderTextEncoder, order: Order, timestamp_ms: int) -> bytes:
-    return encoder.place(
-        1,
-        order.order_id,
-        side=order.side,
-        order_type=order.order_type,
-        tif=order.tif,
-        is_post_only=order.is_post_only,
-        is_reduce_only=order.is_reduce_only,
-        price_e8=order.price_e8,
-        qty_e8=order.qty_e8,
-        timestamp_ms=timestamp_ms,
-        good_till_s=order.good_till_s,
-    )
 
 
 def _journal(keeper: OrderKeeper, order: Order) -> None:
