@@ -37,9 +37,20 @@ from hft.venues.binance_usdm.rest import RestClient
 from hft.venues.binance_usdm.signing import Credentials, load_credentials
 from hft.venues.binance_usdm.user_events import OrderUpdate
 from hft.venues.binance_usdm.user_session import UserSession
+from ipc import Word
+from ipc.layout import EPOCH_OFFSET
 
 DECISIONS_PER_CYCLE_MAX: Final = 64
 GUARD_EVERY_NS: Final = 10 * NS_PER_MS
+# An enumeration's member by its name costs 0.1 us: the hot path has its own names for them.
+_NONE: Final = Reason.NONE
+_PLACE: Final = Action.PLACE
+_LIVE: Final = int(Mode.LIVE)
+_PAPER: Final = int(Mode.PAPER)
+_REDUCING: Final = int(TradingState.REDUCING)
+_SENT: Final = counters.SENT.id
+_EXECUTION_NS: Final = counters.EXECUTION_NS.id
+_TICK_TO_TRADE_NS: Final = counters.TICK_TO_TRADE_NS.id
 STOP_REST_NS: Final = 2 * NS_PER_S
 """An orderly stop that still sees open orders after so long cancels by REST as well."""
 
@@ -59,7 +70,7 @@ class Execution:
         self._has_paper = context.plan.has_role("paper")
         self._permit = context.permit()
         self._halt = context.halt
-        self._risk = context.page_of("risk")
+        self._risk_epoch = Word.at(context.page_of("risk").segment, EPOCH_OFFSET)
         self._keeper = OrderKeeper(context)
         self._limits = EntryLimits(context)
         self._budget, self._throttle = self._limits.budget, self._limits.throttle
@@ -266,15 +277,16 @@ class Execution:
     def _consume(self, decision: Decision, now_ns: int) -> None:
         """Journal the decision, and act on it if it may be acted on."""
         order = self._keeper.table.get(decision.order_id)
-        if decision.reason != Reason.NONE:
+        mode = decision.mode
+        if decision.reason:
             self._keeper.refuse(decision, order, Reason(decision.reason), now_ns)
             return
-        if decision.mode == Mode.PAPER and self._has_paper:
+        if mode == _PAPER and self._has_paper:
             self._keeper.pass_over(decision)  # paper answers it
             return
-        if decision.mode != Mode.LIVE:
+        if mode != _LIVE:
             reason = Reason.NOT_LIVE
-        elif decision.action == Action.PLACE:
+        elif decision.action == _PLACE:
             reason = self._place(decision, now_ns)
         elif decision.action == Action.AMEND:
             reason = self._amend(decision, order, now_ns)
@@ -283,56 +295,57 @@ class Execution:
         else:
             self._cancel_all(decision, now_ns)
             return
-        if reason is not Reason.NONE:
+        if reason is not _NONE:
             self._page.count(counters.DROPPED.id)
             self._keeper.refuse(decision, order, reason, now_ns)
 
     def _place(self, decision: Decision, now_ns: int) -> Reason:
-        if self._keeper.table.find(decision.order_id) is not None:
+        keeper, page, origin_ns = self._keeper, self._page, decision.origin_ns
+        table = keeper.table
+        if table.find(decision.order_id) is not None:
             return Reason.ORDER_ID_REUSED
         is_ready = self._session.is_ready
         if not (self._is_open and (is_ready or self._by_rest.is_able(now_ns))):
             return Reason.SESSION_DOWN
         refusal = self._budget.place_refusal(now_ns)
-        if refusal is Reason.NONE and now_ns < self._throttle.until_ns:
+        if refusal is _NONE and now_ns < self._throttle.until_ns:
             refusal = self._throttle.refusal(decision.strategy_id, decision.is_reduce_only, now_ns)
-        if refusal is Reason.NONE and not self._resolver.is_settled(decision.instrument_id):
+        if refusal is _NONE and not self._resolver.is_settled(decision.instrument_id):
             refusal = Reason.UNRESOLVED_MAX  # what became of an earlier order is not known
-        if refusal is not Reason.NONE:
+        if refusal is not _NONE:
             return refusal
-        table = self._keeper.table
         order = Order.of_decision(decision, table.trades)
         if table.add(order) < 0:
             return Reason.TABLE_FULL
         encoder = self._encoders[order.instrument_id]
         if not is_ready:
             return self._by_rest.place(order, encoder, decision)
-        request_id = self._next_request_id()
+        self._request_id = request_id = self._request_id + 1
         try:
-            text = encoder.place_order(request_id, order, self._timestamp_ms())
+            text = encoder.place_order(request_id, order, self._rest.venue_ns // NS_PER_MS)
         except UsageError:  # the instrument's decimals have changed since risk judged
-            self._keeper.table.remove(order.order_id)
+            table.remove(order.order_id)
             return encoder.objection(order.price_e8, order.qty_e8)
         reason, send_ns = self._fence(decision)
-        if reason is not Reason.NONE:
-            self._keeper.table.remove(order.order_id)
+        if reason is not _NONE:
+            table.remove(order.order_id)
             return reason
-        self._keeper.begin(order, Action.PLACE, price_e8=order.price_e8, qty_e8=order.qty_e8)
-        self._events.expect(request_id, order, Action.PLACE, send_ns)
+        keeper.begin(order, _PLACE, price_e8=order.price_e8, qty_e8=order.qty_e8)
+        self._events.expect(request_id, order, _PLACE, send_ns)
         try:
             self._session.send(text)
         except SessionDownError:
             self._events.forget(request_id)
             self._events.not_sent(order, Reason.SESSION_DOWN, send_ns)
-            return Reason.NONE
+            return _NONE
         order.place_sent(send_ns)
         self._budget.took_place(send_ns)
-        self._keeper.sent(order, now_ns=send_ns, origin_ns=decision.origin_ns)
-        self._page.count(counters.SENT.id)
-        self._page.record_ns(counters.EXECUTION_NS.id, send_ns - decision.publish_ns)
-        if decision.origin_ns:
-            self._page.record_ns(counters.TICK_TO_TRADE_NS.id, send_ns - decision.origin_ns)
-        return Reason.NONE
+        keeper.sent(order, now_ns=send_ns, origin_ns=origin_ns)
+        page.count(_SENT)
+        page.record_ns(_EXECUTION_NS, send_ns - decision.publish_ns)
+        if origin_ns:
+            page.record_ns(_TICK_TO_TRADE_NS, send_ns - origin_ns)
+        return _NONE
 
     def _amend(self, decision: Decision, order: Order | None, now_ns: int) -> Reason:
         if order is None or order.is_terminal:
@@ -433,13 +446,13 @@ class Execution:
             return Reason.HALT_LATCHED, now_ns
         if not permit_grants(word, now_ns):
             return Reason.PERMIT_EXPIRED, now_ns
-        if decision.risk_epoch != self._risk.epoch:
+        if decision.risk_epoch != self._risk_epoch.load():
             return Reason.EPOCH_FENCED, now_ns
-        if permit_is_reducing(word) and decision.granted_state != TradingState.REDUCING:
+        if permit_is_reducing(word) and decision.granted_state != _REDUCING:
             return Reason.REDUCING_ONLY, now_ns  # judged when positions might still grow
         if now_ns - decision.judge_ns > self._config.decision_age_ms_max * NS_PER_MS:
             return Reason.DECISION_EXPIRED, now_ns
-        return Reason.NONE, now_ns
+        return _NONE, now_ns
 
     @property
     def _is_open(self) -> bool:

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -53,7 +53,6 @@ from hft.records import (
 )
 from hft.roles.context import Context
 from hft.roles.execution import Execution
-from hft.roles.order_keeper import OrderKeeper
 from hft.roles.order_resolver import OrderResolver
 from hft.roles.rest_entry import RestEntry
 from hft.roles.venue_access import make_rest
@@ -433,7 +432,7 @@ def _steps(desk: Desk) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "order", lambda: Order.of_decision(decision, trades)
     yield "text", lambda: encoder.place_order(1, order, timestamp_ms)
     yield "text_hmac", lambda: desk.signing_encoder.place_order(1, order, timestamp_ms)
-    yield "journal", lambda: _journal(keeper, order)
+    yield "journal", lambda: keeper._note(JournalKind.UPDATE, ExecKind.UNKNOWN, order, Action.PLACE)
     yield "row", lambda: keeper._store(order)
     yield "record", lambda: keeper._publish(order, ExecKind.SENT, now_ns=now_ns, origin_ns=now_ns)
     text = encoder.query(0, order.order_id, timestamp_ms=timestamp_ms)
@@ -441,13 +440,6 @@ def _steps(desk: Desk) -> Iterator[tuple[str, Callable[[], object]]]:
     desk.peer.drain()
     yield "fill", desk.fill()
     desk.read_all()
-
-
-def _journal(keeper: OrderKeeper, order: Order) -> None:
-    keeper._note(
-        JournalKind.UPDATE, ExecKind.UNKNOWN, order, Action.PLACE,
-        price_e8=order.price_e8, qty_e8=order.qty_e8,
-    )  # fmt: skip
 
 
 def _timed(step: Callable[[], object]) -> int:
