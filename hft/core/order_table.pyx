@@ -94,6 +94,12 @@ cdef class OrderTable:
             if self._by_venue.get(key) is oldest:
                 del self._by_venue[key]
 
+    def forget(self, uint64_t order_id):
+        """As if there had never been such an order; for those that are closed."""
+        cdef Order order = self._closed.pop(order_id, None)
+        if order is not None:
+            self._by_venue.pop((order.instrument_id, order.venue_order_id), None)
+
     def get(self, uint64_t order_id):
         """The order that is not closed, or None."""
         return self._by_id.get(order_id)

@@ -53,6 +53,7 @@ from hft.records import (
 )
 from hft.roles.context import Context
 from hft.roles.execution import Execution
+from hft.roles.order_rehearsal import OrderRehearsal
 from hft.roles.order_resolver import OrderResolver
 from hft.roles.rest_entry import RestEntry
 from hft.roles.venue_access import make_rest
@@ -67,7 +68,7 @@ from tools.bench.risk import Size, make_plan
 from tools.system.segments import create_all, remove_all
 
 ORDERS: Final = 2_000
-COLD_ORDERS: Final = 200
+COLD_ORDERS: Final = 40
 WARM_UP: Final = 200
 COUNTED: Final = 64
 """Orders at the end of a run of which the allocations are counted instead of the time."""
@@ -75,8 +76,8 @@ THRASH_BYTES: Final = 48 * 1024 * 1024
 """More than any cache: what nobody touched for long."""
 SHARED_BYTES: Final = 1024 * 1024
 """What others touch between two turns of an idle process."""
-SILENT_TURNS: Final = 10
-TURN_S: Final = 0.02
+SILENT_TURNS: Final = 6
+TURN_S: Final = 0.05
 _COUNT_BLOCKS: Final = 1
 """Of the counting itself: the number that says how many."""
 INSTRUMENT_ID: Final = 1
@@ -232,6 +233,10 @@ class Desk:
             turn=lambda: None,
         )
         role._has_users = True
+        self.rehearsal = OrderRehearsal(
+            role, self._contexts["execution"], role._rest, role._encoders, credentials
+        )
+        loop.run_until_complete(self.rehearsal.line.open())
 
     async def _connect(self, session: OrderSession) -> None:
         connection = _OrderConnection(session)
@@ -308,7 +313,7 @@ class Desk:
 
     def rehearse(self) -> None:
         """What execution does about its caches while nothing happens."""
-        self.role._rehearse()
+        self.rehearsal.run()
 
     def read_all(self) -> None:
         """Account and risk read what was published."""
@@ -320,6 +325,7 @@ class Desk:
     def close(self) -> None:
         """Detach everything."""
         self.connection.close("done")
+        self.rehearsal.line.close()
         self.loop.run_until_complete(self.role._rest.close())
         for context in self._contexts.values():
             context.close()
@@ -342,9 +348,7 @@ def _system() -> Iterator[Desk]:
         config = msgspec.structs.replace(
             plan.config,
             system=SystemConfig(name=f"bench-order-{os.getpid()}", mode="demo"),
-            venue=VenueConfig(
-                key_file=str(key), private_key_file=str(private), key_type="ed25519"
-            ),
+            venue=VenueConfig(key_file=str(key), private_key_file=str(private), key_type="ed25519"),
             execution=ExecutionConfig(decision_age_ms_max=5_000),
         )
         limits = RateLimits(weight_1m=10**9, orders_10s=10**9, orders_1m=10**9)
@@ -412,10 +416,10 @@ def _be_silent(desk: Desk, memory: npt.NDArray[np.float64], *, is_rehearsed: boo
     """As an idle system is: others use the caches, and a timer turns execution."""
     memory.sum()
     for _ in range(SILENT_TURNS):
-        memory[:SHARED_BYTES // 8].sum()
-        time.sleep(TURN_S)
         if is_rehearsed:
             desk.rehearse()
+        memory[: SHARED_BYTES // 8].sum()
+        time.sleep(TURN_S)
 
 
 def _steps(desk: Desk) -> Iterator[tuple[str, Callable[[], object]]]:
