@@ -126,6 +126,11 @@ cdef class OrderTable:
         return self._rows[row]
 
     @property
+    def next_row(self):
+        """The row that the next order gets; there is one while ``free_rows`` is not 0."""
+        return self._free[len(self._free) - 1]
+
+    @property
     def free_rows(self):
         """Rows that a new order could take."""
         return len(self._free)

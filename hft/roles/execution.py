@@ -264,6 +264,19 @@ class Execution:
         if self._rehearsal is not None and now_ns - self._rehearsed_ns >= REHEARSE_EVERY_NS:
             self._rehearsed_ns = now_ns
             self._rehearsal.run()
+            self.look_ahead(now_ns)
+
+    def look_ahead(self, now_ns: int) -> None:
+        """Read what the next order will read and write, which no rehearsal touches."""
+        self._keeper.look_ahead()
+        self._budget.place_refusal(now_ns)
+        permit_grants(self._permit.load(), now_ns)
+        _ = self._halt.is_set, self._risk_epoch.load(), self._decisions.has_work
+        _ = self._session.is_ready, self._is_open, self._rest.venue_ns
+        for counter in (_SENT, counters.JOURNALLED.id):
+            self._page.counter(counter)
+        for histogram in (_EXECUTION_NS, _TICK_TO_TRADE_NS):
+            self._page.histogram_max(histogram)
 
     def _take_decisions(self, now_ns: int) -> int:
         count = 0

@@ -103,6 +103,8 @@ class OrderKeeper:
         self._execution = Execution(self._execution_buffer)
         self._entry = Journal(self._entry_buffer)
         self._row = OrderRow(row_buffer)
+        self._next_entry, _ = context.observer("journal", 1)
+        self._next_record, _ = context.observer("executions", 1)
         self._journal_cursor = context.page.cursor(graph.cursor_index("journal"))
         self._journal_seq = 0
         self._free_min = graph.ring("executions").capacity // 2
@@ -214,6 +216,15 @@ class OrderKeeper:
         if count:
             self.settle()
         return count
+
+    def look_ahead(self) -> None:
+        """Read what the next order will be written into, so that it lies in the caches."""
+        self._next_entry.seek(self._journal.next_seq)
+        self._next_record.seek(self._executions.next_seq)
+        _ = self._next_entry.has_work, self._next_record.has_work
+        _ = self._executions.free, self._journal_cursor.value, self.table.find(0)
+        if self.table.free_rows:
+            self._rows.read(self.table.next_row)
 
     @property
     def is_congested(self) -> bool:

@@ -1,10 +1,10 @@
 """The order path, run while nothing happens, so that the first order after a silence is not slow.
 
 Code that did not run for a while has left the caches: an order that takes 12 us in a series takes
-ten times as long after some seconds. So a twin of execution, in memory of its own, takes a decision,
-journals and writes an order, sends it into a connection of the process with itself, and books the
-venue's answer and a fill. It is the same code; no entry, row, id or budget of the real one is
-touched, and no byte goes to the venue.
+ten times as long after some seconds. So a twin of execution, in memory of its own, takes a
+decision, journals and writes an order, sends it into a connection of the process with itself, and
+books the venue's answer and a fill. It is the same code; no entry, row, id or budget of the real
+one is touched, and no byte goes to the venue.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,17 @@ from hft import counters
 from hft.config import VenueConfig
 from hft.core.generated.views import Execution as ExecutionRecord
 from hft.core.generated.views import Journal
-from hft.records import ExecKind, JournalKind
+from hft.core.orders import Order
+from hft.records import ExecKind, JournalKind, Side
 from hft.roles.context import Context
 from hft.roles.execution import REHEARSE_EVERY_NS, Execution
 from hft.roles.order_rehearsal import ORDER_ID, OrderRehearsal
 from hft.roles.scratch import CAPACITY_MAX, ScratchContext
-from hft.units import NS_PER_S
+from hft.units import E8, NS_PER_S
 from hft.venues.binance_usdm.order_session import OrderSession
 from hft.venues.binance_usdm.silent_line import SilentLine
 from ipc import RingReader
+from tools.chaos.taps import _is_rehearsal
 
 
 class Rest:
@@ -32,7 +33,7 @@ class Rest:
 
 
 @pytest.fixture(params=["hmac", "ed25519"])
-def real(house: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Execution]:
+def real(house: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Execution:
     key = tmp_path / "key"
     key.write_text("api-key\nsecret\n")
     key.chmod(0o600)
@@ -44,7 +45,7 @@ def real(house: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator
     role._encoders.clear()
     role._instruments._versions.clear()
     role._renew_encoders()
-    yield role
+    return role
 
 
 def rehearsal_of(role: Execution) -> OrderRehearsal:
@@ -108,6 +109,9 @@ def test_nothing_of_the_real_role_is_touched(real):
     real._rehearsal = rehearsal_of(real)
     before = {name: bytes(segment.buffer) for name, segment in segments.items()}
     page = bytes(real._context.page.segment.buffer)
+    rest: Any = Rest()
+    calm: Any = rehearsal_of(real)._twin._resolver
+    real._rest, real._session, real._resolver = rest, real._rehearsal._session, calm
     real.rehearse(REHEARSE_EVERY_NS)
     assert real._rehearsal.count == 1
     assert {name: bytes(segment.buffer) for name, segment in segments.items()} == before
@@ -118,8 +122,28 @@ def test_nothing_of_the_real_role_is_touched(real):
     assert real._budget.orders_10s.used(time.monotonic_ns()) == 0
 
 
-def test_it_is_repeated_no_sooner_than_need_be(real):
+def test_looking_ahead_reads_the_next_row_also_when_there_is_none(real):
+    keeper = real._keeper
+    keeper.look_ahead()
+    while keeper.table.free_rows:
+        number = len(keeper.table) + 1
+        order = Order(
+            order_id=number, instrument_id=1, strategy_id=1, side=Side.BUY, price_e8=E8, qty_e8=E8
+        )
+        following = keeper.table.next_row
+        assert keeper.table.add(order) == following
+    keeper.look_ahead()
+
+
+def test_nobody_is_struck_for_a_rehearsal(real):
+    twin = rehearsal_of(real)._twin
+    assert all(map(_is_rehearsal, (twin, twin._keeper, twin._events)))
+    assert not any(map(_is_rehearsal, (real, real._keeper, real._events, object())))
+
+
+def test_it_is_repeated_no_sooner_than_need_be(real, monkeypatch):
     real._rehearsal = rehearsal_of(real)
+    monkeypatch.setattr(real, "look_ahead", lambda now_ns: None)
     for now_ns in (1, REHEARSE_EVERY_NS, REHEARSE_EVERY_NS + 1, 2 * REHEARSE_EVERY_NS):
         real.rehearse(now_ns)
     assert real._rehearsal.count == 2

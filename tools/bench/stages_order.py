@@ -57,7 +57,7 @@ from hft.roles.order_rehearsal import OrderRehearsal
 from hft.roles.order_resolver import OrderResolver
 from hft.roles.rest_entry import RestEntry
 from hft.roles.venue_access import make_rest
-from hft.units import E8, NS_PER_MS, NS_PER_S
+from hft.units import E8, NS_PER_S
 from hft.venues.binance_usdm.endpoints import Endpoints
 from hft.venues.binance_usdm.order_session import OrderSession, SessionState, _OrderConnection
 from hft.venues.binance_usdm.order_text import OrderTextEncoder, client_order_id
@@ -76,8 +76,8 @@ THRASH_BYTES: Final = 48 * 1024 * 1024
 """More than any cache: what nobody touched for long."""
 SHARED_BYTES: Final = 1024 * 1024
 """What others touch between two turns of an idle process."""
-SILENT_TURNS: Final = 6
-TURN_S: Final = 0.05
+SILENT_TURNS: Final = 20
+TURN_S: Final = 0.01
 _COUNT_BLOCKS: Final = 1
 """Of the counting itself: the number that says how many."""
 INSTRUMENT_ID: Final = 1
@@ -314,6 +314,7 @@ class Desk:
     def rehearse(self) -> None:
         """What execution does about its caches while nothing happens."""
         self.rehearsal.run()
+        self.role.look_ahead(time.monotonic_ns())
 
     def read_all(self) -> None:
         """Account and risk read what was published."""

@@ -10,6 +10,7 @@ import msgspec
 
 from hft.config import Plan
 from hft.core.order_id import OrderIdMaker
+from hft.core import order_table
 from hft.core.trade_memory import TradeMemory
 from hft.records import Action
 from hft.roles import execution, process
@@ -31,13 +32,13 @@ def install(name: str) -> None:
 
 def _no_dedupe() -> None:
     """Every message about a fill is news."""
-    add = TradeMemory.add
 
-    def forgetful(memory: TradeMemory, *trade: int) -> bool:
-        add(memory, *trade)
-        return True
+    class Forgetful(TradeMemory):
+        def add(self, instrument_id: int, trade_id: int, side: int) -> bool:
+            super().add(instrument_id, trade_id, side)
+            return True
 
-    replace(TradeMemory, "add", forgetful)
+    replace(order_table, "TradeMemory", Forgetful)
 
 
 def _journal_after_send() -> None:
