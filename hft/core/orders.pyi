@@ -9,6 +9,15 @@ from hft.core.generated.views import Order as OrderRow
 from hft.core.trade_memory import TradeMemory
 from hft.records import Action, ExecKind, OrderState, OrderType, Reason, Side, Tif
 
+def kind_of(
+    side: int,
+    order_type: int,
+    tif: int,
+    is_post_only: bool | int,
+    is_reduce_only: bool | int,
+    is_dated: bool,
+) -> int: ...
+
 @disjoint_base
 class Order:
     order_id: int
@@ -92,7 +101,7 @@ class Order:
     @property
     def reason(self) -> Reason: ...
     @property
-    def kind(self) -> tuple[int, int, int, int, int]: ...
+    def kind(self) -> int: ...
     @property
     def is_ours(self) -> bool: ...
     @property

@@ -52,6 +52,7 @@ cdef enum:
     KIND_ORDER = 23
     TYPE_LIMIT = 1
     TIF_GTC = 1
+    NO_KIND = -1
 
 cdef uint64_t FOREIGN = <uint64_t> 1 << 63
 cdef int TRADES_ALONE = 1_024  # of an order that is in no table: its own memory of trades
@@ -94,6 +95,23 @@ cdef object DROPPED = ExecKind.DROPPED
 cdef object UNRESOLVED = ExecKind.UNRESOLVED
 cdef object AMEND_REJECTED = ExecKind.AMEND_REJECTED
 cdef object CANCEL_REJECTED = ExecKind.CANCEL_REJECTED
+
+
+cdef int kind_code(
+    int side, int order_type, int tif, bint is_post_only, bint is_reduce_only, bint is_dated
+) noexcept:
+    if not (-1 <= side <= 1 and 0 <= order_type <= 3 and 0 <= tif <= 15):
+        return NO_KIND  # what came from outside may be anything, and must be nobody else's number
+    return (
+        side + 1 | order_type << 2 | tif << 4 | is_post_only << 8 | is_reduce_only << 9
+        | is_dated << 10)
+
+
+def kind_of(
+    int side, int order_type, int tif, bint is_post_only, bint is_reduce_only, bint is_dated
+) -> int:
+    """One number for side, type, time in force, the two flags, and whether there is an end date."""
+    return kind_code(side, order_type, tif, is_post_only, is_reduce_only, is_dated)
 
 
 cdef int rank_of(int state) noexcept:
@@ -271,10 +289,10 @@ cdef class Order:
 
     @property
     def kind(self):
-        """Side, type, time in force, post-only, reduce-only: what its request looks like."""
-        return (
+        """Number of what its request looks like, as ``kind_of`` gives it."""
+        return kind_code(
             self.side_code, self.order_type_code, self.tif_code, self.is_post_only,
-            self.is_reduce_only)
+            self.is_reduce_only, self.good_till_s != 0)
 
     @property
     def is_ours(self):

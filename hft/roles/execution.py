@@ -318,7 +318,8 @@ class Execution:
         if table.find(decision.order_id) is not None:
             return Reason.ORDER_ID_REUSED
         is_ready = self._session.is_ready
-        if not (self._is_open and (is_ready or self._by_rest.is_able(now_ns))):
+        is_open = self._has_users and self._resolver.is_recovered and not self._stop_ns
+        if not (is_open and (is_ready or self._by_rest.is_able(now_ns))):
             return Reason.SESSION_DOWN
         refusal = self._budget.place_refusal(now_ns)
         if refusal is _NONE and now_ns < self._throttle.until_ns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from hft.core.generated.views import Decision, Execution, Journal
 from hft.core.order_entries import entry_crc, fill_entry, fill_record, head_entry, head_record
-from hft.core.orders import Order
+from hft.core.orders import Order, kind_of
 from hft.core.trade_memory import TradeMemory
 from hft.graph import RingId
 from hft.records import (
@@ -69,7 +70,7 @@ def test_an_order_of_a_decision_is_the_one_that_its_fields_make():
     facts = [name for name in names if not callable(getattr(Order, name))]
     assert len(facts) > 30
     assert {n: getattr(order, n) for n in facts} == {n: getattr(plain, n) for n in facts}
-    assert order.kind == (Side.SELL, OrderType.LIMIT, Tif.GTD, False, True)
+    assert order.kind == kind_of(Side.SELL, OrderType.LIMIT, Tif.GTD, False, True, True)
 
 
 def test_a_journal_entry_says_everything_of_an_order_and_nothing_of_before():
@@ -102,3 +103,14 @@ def test_an_execution_record_says_how_the_order_stands():
     assert (record.exec_kind, record.side, record.venue_ns) == (ExecKind.FILL, Side.SELL, 99)
     assert (record.order_state, record.reason) == (OrderState.WORKING, Reason.OWN_OVERFILL)
     assert (record.trade_id, record.fee_e8, record.is_maker, record.instrument_id) == (0, 0, 0, 3)
+
+
+def test_every_kind_of_order_has_a_number_of_its_own():
+    kinds = list(itertools.product(Side, OrderType, Tif, *[(False, True)] * 3))
+    assert len({kind_of(*kind) for kind in kinds}) == len(kinds)
+
+
+@pytest.mark.parametrize("odd", [{"side": 3}, {"side": -2}, {"order_type": 200}, {"tif": 16}])
+def test_what_is_no_kind_has_no_number(odd):
+    words = {"side": 1, "order_type": 1, "tif": 1, **odd}
+    assert kind_of(**words, is_post_only=False, is_reduce_only=False, is_dated=False) == -1

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from hft.config import Plan
-from hft.core.order_id import OrderIdMaker
 from hft.core import order_table
+from hft.core.order_id import OrderIdMaker
 from hft.core.trade_memory import TradeMemory
 from hft.records import Action
 from hft.roles import execution, process

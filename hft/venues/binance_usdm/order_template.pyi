@@ -2,6 +2,8 @@ from collections.abc import Callable
 
 from typing_extensions import disjoint_base
 
+from hft.core.orders import Order
+
 @disjoint_base
 class Template:
     @property
@@ -25,3 +27,4 @@ class Template:
         timestamp_ms: int,
         date_ms: int = 0,
     ) -> bytes: ...
+    def of_order(self, request_id: int, order: Order, timestamp_ms: int) -> bytes: ...

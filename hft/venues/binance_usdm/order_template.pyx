@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 import re
 
 from hft.core.decimals cimport write_e8
+from hft.core.orders cimport Order
 
 from hft.errors import PrecisionError
 from hft.units import format_e8
@@ -18,6 +19,7 @@ cdef enum:
     PIECES_MAX = 8
     TEXT_BYTES_MAX = 2_048
     VALUE_BYTES_MAX = 24
+    MS_PER_S = 1_000
 
 cdef enum Value:
     REQUEST_ID
@@ -166,6 +168,16 @@ cdef class Template:
         Raises:
             PrecisionError: price or quantity is not above zero or has too many decimals.
         """
+        return self.write(request_id, order_id, price_e8, qty_e8, timestamp_ms, date_ms)
+
+    def of_order(self, uint64_t request_id, Order order not None, int64_t timestamp_ms):
+        """The request with an order's own values. Raises as ``text``."""
+        return self.write(
+            request_id, order.order_id, order.price_e8, order.qty_e8, timestamp_ms,
+            <int64_t> order.good_till_s * MS_PER_S)
+
+    cdef bytes write(self, uint64_t request_id, uint64_t order_id, int64_t price_e8,
+                     int64_t qty_e8, int64_t timestamp_ms, int64_t date_ms):
         cdef char text[TEXT_BYTES_MAX]
         cdef Values values
         cdef str signature

@@ -18,7 +18,7 @@ import re
 from typing import Final, Protocol
 
 from hft.core.decimals import format_e8_bytes
-from hft.core.orders import Order
+from hft.core.orders import Order, kind_of
 from hft.errors import PrecisionError, UsageError
 from hft.records import OrderType, Reason, Side, Tif
 from hft.units import format_e8
@@ -98,7 +98,6 @@ class OrderTextEncoder:
         "_amends",
         "_api_key",
         "_cancel",
-        "_dated",
         "_is_signed",
         "_places",
         "_price_places",
@@ -120,8 +119,8 @@ class OrderTextEncoder:
         self._recv_window_ms = recv_window_ms
         self._price_places = instrument.price_places
         self._qty_places = instrument.qty_places
-        kinds: dict[tuple[int, int, int, int, int], Template] = {
-            (side, order_type, tif, post_only, reduce_only): self._prepare(
+        self._places: dict[int, Template] = {
+            kind_of(side, order_type, tif, post_only, reduce_only, tif is Tif.GTD): self._prepare(
                 "order.place",
                 {
                     **dict(_static_fields(side, order_type, tif, post_only, reduce_only)),
@@ -134,8 +133,6 @@ class OrderTextEncoder:
             for order_type, tif, post_only in _KINDS
             for reduce_only in (False, True)
         }
-        self._places = {kind: text for kind, text in kinds.items() if kind[2] != Tif.GTD}
-        self._dated = {kind: text for kind, text in kinds.items() if kind[2] == Tif.GTD}
         self._amends = {
             side: self._prepare(
                 "order.modify",
@@ -180,8 +177,8 @@ class OrderTextEncoder:
             UsageError: no such kind of order; good-till-date without a date, or the reverse.
             PrecisionError: price or quantity has more decimals than the instrument.
         """
-        kinds = self._dated if good_till_s else self._places
-        template = kinds.get((side, order_type, tif, is_post_only, is_reduce_only))
+        kind = kind_of(side, order_type, tif, is_post_only, is_reduce_only, good_till_s != 0)
+        template = self._places.get(kind)
         if template is None:
             raise _no_such_order(side, order_type, tif, is_post_only)
         return template.text(
@@ -190,18 +187,10 @@ class OrderTextEncoder:
 
     def place_order(self, request_id: int, order: Order, timestamp_ms: int) -> bytes:
         """``order.place`` of an order as the books have it. Raises as ``place``."""
-        kinds = self._dated if order.good_till_s else self._places
-        template = kinds.get(order.kind)
+        template = self._places.get(order.kind)
         if template is None:
             raise _no_such_order(order.side, order.order_type, order.tif, order.is_post_only)
-        return template.text(
-            request_id,
-            order.order_id,
-            order.price_e8,
-            order.qty_e8,
-            timestamp_ms,
-            _good_till_ms(order.good_till_s),
-        )
+        return template.of_order(request_id, order, timestamp_ms)
 
     def amend(
         self,
@@ -241,8 +230,8 @@ class OrderTextEncoder:
         good_till_s: int = 0,
     ) -> Parameters:
         """Parameters of ``POST /fapi/v1/order``, time and signature excepted. As ``place``."""
-        kinds = self._dated if good_till_s else self._places
-        if (side, order_type, tif, is_post_only, is_reduce_only) not in kinds:
+        kind = kind_of(side, order_type, tif, is_post_only, is_reduce_only, good_till_s != 0)
+        if kind not in self._places:
             raise _no_such_order(side, order_type, tif, is_post_only)
         is_limit = order_type == OrderType.LIMIT
         price = (("price", _decimal(price_e8, self._price_places).decode()),) if is_limit else ()
