@@ -50,8 +50,8 @@ class Order:
     cancel_reason: Reason
     def __init__(
         self,
-        *,
         order_id: int,
+        *,
         instrument_id: int,
         strategy_id: int,
         side: Side,

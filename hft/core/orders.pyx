@@ -30,29 +30,11 @@ from hft.core.generated.reasons cimport *
 from hft.core.generated.records cimport hft_decision, hft_journal, hft_order
 from hft.core.generated.views cimport Decision, Journal
 from hft.core.generated.views cimport Order as OrderRow
+from hft.core.order_numbers cimport *
 
 from hft.core import order_id as order_ids
 from hft.core.trade_memory import TradeMemory
 from hft.records import Action, ExecKind, Kind, OrderState, OrderType, Reason, Side, Tif
-
-cdef enum:
-    ACTION_UNKNOWN = 0
-    ACTION_PLACE = 1
-    ACTION_AMEND = 2
-    ACTION_CANCEL = 3
-    STATE_PENDING_NEW = 1
-    STATE_WORKING = 2
-    STATE_UNRESOLVED = 3
-    STATE_FILLED = 10
-    STATE_CANCELED = 11
-    STATE_REJECTED = 12
-    STATE_EXPIRED = 13
-    STATE_NEVER_ACCEPTED = 14
-    FIRST_TERMINAL = STATE_FILLED
-    KIND_ORDER = 23
-    TYPE_LIMIT = 1
-    TIF_GTC = 1
-    NO_KIND = -1
 
 cdef uint64_t FOREIGN = <uint64_t> 1 << 63
 cdef int TRADES_ALONE = 1_024  # of an order that is in no table: its own memory of trades
@@ -68,15 +50,6 @@ assert (
     OrderState.NEVER_ACCEPTED)
 assert (KIND_ORDER, TYPE_LIMIT, TIF_GTC) == (Kind.ORDER, OrderType.LIMIT, Tif.GTC)
 assert order_ids.is_foreign(FOREIGN) and not order_ids.is_foreign(FOREIGN - 1)
-
-
-cdef list members_of(enumeration):
-    """Members by their number, which may be -1: making one from its number takes ten times as long.
-    """
-    members = [None] * (max(enumeration) + 2)
-    for member in enumeration:
-        members[member + 1] = member
-    return members
 
 
 cdef list SIDES = members_of(Side)
@@ -97,32 +70,11 @@ cdef object AMEND_REJECTED = ExecKind.AMEND_REJECTED
 cdef object CANCEL_REJECTED = ExecKind.CANCEL_REJECTED
 
 
-cdef int kind_code(
-    int side, int order_type, int tif, bint is_post_only, bint is_reduce_only, bint is_dated
-) noexcept:
-    if not (-1 <= side <= 1 and 0 <= order_type <= 3 and 0 <= tif <= 15):
-        return NO_KIND  # what came from outside may be anything, and must be nobody else's number
-    return (
-        side + 1 | order_type << 2 | tif << 4 | is_post_only << 8 | is_reduce_only << 9
-        | is_dated << 10)
-
-
 def kind_of(
     int side, int order_type, int tif, bint is_post_only, bint is_reduce_only, bint is_dated
 ) -> int:
     """One number for side, type, time in force, the two flags, and whether there is an end date."""
     return kind_code(side, order_type, tif, is_post_only, is_reduce_only, is_dated)
-
-
-cdef int rank_of(int state) noexcept:
-    """Of two final states the one that stands higher holds."""
-    if state == STATE_FILLED:
-        return 5
-    if state == STATE_CANCELED:
-        return 4
-    if state == STATE_EXPIRED:
-        return 3
-    return 2 if state == STATE_REJECTED else 1
 
 
 cdef object end_kind(int state):
@@ -148,22 +100,10 @@ cdef class Order:
 
     def __init__(
         self,
-        *,
-        uint64_t order_id,
-        uint32_t instrument_id,
-        uint16_t strategy_id,
-        int side,
-        int64_t price_e8,
-        int64_t qty_e8,
-        int order_type=TYPE_LIMIT,
-        int tif=TIF_GTC,
-        bint is_post_only=False,
-        bint is_reduce_only=False,
-        uint32_t good_till_s=0,
-        uint64_t decision_seq=0,
-        int64_t origin_ns=0,
-        int reason=REASON_NONE,
-        trades=None,
+        uint64_t order_id, *, uint32_t instrument_id, uint16_t strategy_id, int side,
+        int64_t price_e8, int64_t qty_e8, int order_type=TYPE_LIMIT, int tif=TIF_GTC,
+        bint is_post_only=False, bint is_reduce_only=False, uint32_t good_till_s=0,
+        uint64_t decision_seq=0, int64_t origin_ns=0, int reason=REASON_NONE, trades=None,
     ):
         assert order_id > 0
         assert qty_e8 > 0
@@ -217,21 +157,9 @@ cdef class Order:
     @classmethod
     def adopt(
         cls,
-        *,
-        uint64_t order_id,
-        int64_t venue_order_id,
-        uint32_t instrument_id,
-        int side,
-        int64_t price_e8,
-        int64_t qty_e8,
-        int order_type,
-        int tif,
-        bint is_post_only,
-        bint is_reduce_only,
-        int reason,
-        int64_t cum_qty_e8=0,
-        int64_t venue_ns=0,
-        trades=None,
+        *, uint64_t order_id, int64_t venue_order_id, uint32_t instrument_id, int side,
+        int64_t price_e8, int64_t qty_e8, int order_type, int tif, bint is_post_only,
+        bint is_reduce_only, int reason, int64_t cum_qty_e8=0, int64_t venue_ns=0, trades=None,
     ):
         """An order of the venue's that the books did not know; ``venue_ns`` is its terms' time."""
         cdef Order order = cls(
@@ -381,12 +309,8 @@ cdef class Order:
 
     def fill(
         self,
-        int64_t trade_id,
-        int64_t last_qty_e8,
-        int64_t last_price_e8,
-        int64_t cum_qty_e8=0,
-        *,
-        bint is_final=False,
+        int64_t trade_id, int64_t last_qty_e8, int64_t last_price_e8, int64_t cum_qty_e8=0,
+        *, bint is_final=False,
     ):
         """One trade, counted once. ``cum_qty_e8`` is 0 where the message does not say.
 
@@ -509,14 +433,8 @@ cdef class Order:
 
     def from_query(
         self,
-        int state,
-        int64_t cum_qty_e8,
-        int64_t price_e8,
-        int64_t qty_e8,
-        int64_t venue_order_id,
-        *,
-        int64_t now_ns,
-        int64_t venue_ns=0,
+        int state, int64_t cum_qty_e8, int64_t price_e8, int64_t qty_e8, int64_t venue_order_id,
+        *, int64_t now_ns, int64_t venue_ns=0,
     ):
         """The venue's answer about the order; settles an unresolved one.
 

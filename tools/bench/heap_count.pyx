@@ -6,11 +6,11 @@ cdef extern from "Python.h" nogil:
         PYMEM_DOMAIN_OBJ
 
     ctypedef struct PyMemAllocatorEx:
-        void* ctx
-        void* (*malloc)(void* ctx, size_t size) noexcept nogil
-        void* (*calloc)(void* ctx, size_t count, size_t size) noexcept nogil
-        void* (*realloc)(void* ctx, void* block, size_t size) noexcept nogil
-        void (*free)(void* ctx, void* block) noexcept nogil
+        void* context "ctx"
+        void* (*malloc)(void* context, size_t size) noexcept nogil
+        void* (*calloc)(void* context, size_t count, size_t size) noexcept nogil
+        void* (*realloc)(void* context, void* block, size_t size) noexcept nogil
+        void (*free)(void* context, void* block) noexcept nogil
 
     void PyMem_GetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx* allocator)
     void PyMem_SetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx* allocator)
@@ -20,26 +20,26 @@ cdef PyMemAllocatorDomain[2] DOMAINS = [PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ]
 cdef unsigned long long blocks = 0
 
 
-cdef void* counted_malloc(void* ctx, size_t size) noexcept nogil:
+cdef void* counted_malloc(void* context, size_t size) noexcept nogil:
     global blocks
     blocks += 1
-    return (<PyMemAllocatorEx*> ctx).malloc((<PyMemAllocatorEx*> ctx).ctx, size)
+    return (<PyMemAllocatorEx*> context).malloc((<PyMemAllocatorEx*> context).context, size)
 
 
-cdef void* counted_calloc(void* ctx, size_t count, size_t size) noexcept nogil:
+cdef void* counted_calloc(void* context, size_t count, size_t size) noexcept nogil:
     global blocks
     blocks += 1
-    return (<PyMemAllocatorEx*> ctx).calloc((<PyMemAllocatorEx*> ctx).ctx, count, size)
+    return (<PyMemAllocatorEx*> context).calloc((<PyMemAllocatorEx*> context).context, count, size)
 
 
-cdef void* counted_realloc(void* ctx, void* block, size_t size) noexcept nogil:
+cdef void* counted_realloc(void* context, void* block, size_t size) noexcept nogil:
     global blocks
     blocks += 1
-    return (<PyMemAllocatorEx*> ctx).realloc((<PyMemAllocatorEx*> ctx).ctx, block, size)
+    return (<PyMemAllocatorEx*> context).realloc((<PyMemAllocatorEx*> context).context, block, size)
 
 
-cdef void counted_free(void* ctx, void* block) noexcept nogil:
-    (<PyMemAllocatorEx*> ctx).free((<PyMemAllocatorEx*> ctx).ctx, block)
+cdef void counted_free(void* context, void* block) noexcept nogil:
+    (<PyMemAllocatorEx*> context).free((<PyMemAllocatorEx*> context).context, block)
 
 
 def start() -> None:
@@ -50,7 +50,7 @@ def start() -> None:
     counted.realloc, counted.free = counted_realloc, counted_free
     for index in range(2):
         PyMem_GetAllocator(DOMAINS[index], &before[index])
-        counted.ctx = &before[index]
+        counted.context = &before[index]
         PyMem_SetAllocator(DOMAINS[index], &counted)
 
 

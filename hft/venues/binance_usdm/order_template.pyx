@@ -31,12 +31,12 @@ cdef enum Value:
     SIGNATURE
     NO_VALUE
 
-MARKS = {
+_MARKS = {
     b"{request}": REQUEST_ID, b"{order}": ORDER_ID, b"{price}": PRICE, b"{qty}": QTY,
     b"{time}": TIMESTAMP, b"{date}": DATE, b"{signature}": SIGNATURE,
 }
 """How a text says where its values go."""
-MARK = re.compile(rb"\{(?:request|order|price|qty|time|date|signature)\}")
+_MARK = re.compile(rb"\{(?:request|order|price|qty|time|date|signature)\}")
 cdef const char *HEXADECIMAL = b"0123456789abcdef"
 
 
@@ -77,7 +77,7 @@ cdef Py_ssize_t write_order_id(char *text, uint64_t order_id) noexcept nogil:
     return 17
 
 
-cdef class Pieces:
+cdef class _Pieces:
     """Constant pieces of a text, and the value that follows each."""
 
     cdef list texts
@@ -92,13 +92,13 @@ cdef class Pieces:
         cdef int value, index = 0
         cdef Py_ssize_t begin = 0
         self.texts = []
-        marks = list(MARK.finditer(text))
+        marks = list(_MARK.finditer(text))
         if len(marks) >= PIECES_MAX or len(text) > TEXT_BYTES_MAX // 2:
             raise ValueError(f"a request of {len(text)} bytes and {len(marks)} values")
         for mark in (*marks, None):
             end = len(text) if mark is None else mark.start()
             piece = text[begin:end]
-            value = NO_VALUE if mark is None else MARKS[mark.group()]
+            value = NO_VALUE if mark is None else _MARKS[mark.group()]
             self.texts.append(piece)
             self.starts[index] = PyBytes_AS_STRING(piece)
             self.lengths[index], self.values[index] = len(piece), value
@@ -146,8 +146,8 @@ cdef class Template:
 
     cdef readonly bytes json
     cdef readonly bytes signed
-    cdef Pieces json_pieces
-    cdef Pieces signed_pieces
+    cdef _Pieces json_pieces
+    cdef _Pieces signed_pieces
     cdef int price_places
     cdef int qty_places
     cdef object sign
@@ -155,7 +155,7 @@ cdef class Template:
     def __init__(self, bytes json not None, bytes signed not None, int price_places,
                  int qty_places, sign=None):
         self.json, self.signed = json, signed
-        self.json_pieces, self.signed_pieces = Pieces(json), Pieces(signed)
+        self.json_pieces, self.signed_pieces = _Pieces(json), _Pieces(signed)
         self.price_places, self.qty_places = price_places, qty_places
         self.sign = sign
 
