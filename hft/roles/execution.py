@@ -19,15 +19,16 @@ from hft.core.orders import Order
 from hft.core.permit import permit_grants, permit_is_reducing
 from hft.counters import RoleState
 from hft.errors import HftError, UsageError
-from hft.records import Action, Mode, OrderType, Reason, Side, Tif, TradingState
+from hft.records import Action, Mode, Reason, TradingState
 from hft.roles.context import Context, InstrumentWatch
 from hft.roles.entry_limits import EntryEvents, EntryLimits
 from hft.roles.order_guard import OrderGuard
 from hft.roles.order_keeper import OrderKeeper
+from hft.roles.order_rehearsal import OrderRehearsal
 from hft.roles.order_resolver import OrderResolver
 from hft.roles.rest_entry import Grant, RestEntry
 from hft.roles.venue_access import VenueLimits, make_rest
-from hft.units import E8, NS_PER_MS, NS_PER_S
+from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.endpoints import Endpoints
 from hft.venues.binance_usdm.errors import SessionDownError
 from hft.venues.binance_usdm.link import SessionState
@@ -37,15 +38,26 @@ from hft.venues.binance_usdm.rest import RestClient
 from hft.venues.binance_usdm.signing import Credentials, load_credentials
 from hft.venues.binance_usdm.user_events import OrderUpdate
 from hft.venues.binance_usdm.user_session import UserSession
+from ipc import Word
+from ipc.layout import EPOCH_OFFSET
 
 DECISIONS_PER_CYCLE_MAX: Final = 64
 GUARD_EVERY_NS: Final = 10 * NS_PER_MS
+REHEARSE_EVERY_NS: Final = 10 * NS_PER_MS
+"""Beside others that use the caches, the gain is halved after 5 ms. A real order counts as well."""
+REHEARSALS_AT_START: Final = 50
+"""The interpreter specialises code that has run a few times."""
+# An enumeration's member by its name costs 0.1 us: the hot path has its own names for them.
+_NONE: Final = Reason.NONE
+_PLACE: Final = Action.PLACE
+_LIVE: Final = int(Mode.LIVE)
+_PAPER: Final = int(Mode.PAPER)
+_REDUCING: Final = int(TradingState.REDUCING)
+_SENT: Final = counters.SENT.id
+_EXECUTION_NS: Final = counters.EXECUTION_NS.id
+_TICK_TO_TRADE_NS: Final = counters.TICK_TO_TRADE_NS.id
 STOP_REST_NS: Final = 2 * NS_PER_S
 """An orderly stop that still sees open orders after so long cancels by REST as well."""
-# Looked up, as making an enumeration's member from its number takes ten times as long.
-_SIDES: Final = {int(side): side for side in Side}
-_ORDER_TYPES: Final = {int(order_type): order_type for order_type in OrderType}
-_TIFS: Final = {int(tif): tif for tif in Tif}
 
 
 class Execution:
@@ -63,7 +75,7 @@ class Execution:
         self._has_paper = context.plan.has_role("paper")
         self._permit = context.permit()
         self._halt = context.halt
-        self._risk = context.page_of("risk")
+        self._risk_epoch = Word.at(context.page_of("risk").segment, EPOCH_OFFSET)
         self._keeper = OrderKeeper(context)
         self._limits = EntryLimits(context)
         self._budget, self._throttle = self._limits.budget, self._limits.throttle
@@ -80,6 +92,9 @@ class Execution:
         self._by_rest: RestEntry
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: Callable[[], None] = lambda: None
+        self._rehearsal: OrderRehearsal | None = None
+        self._opening: asyncio.Task[None]
+        self._rehearsed_ns = 0
         self._guarded_ns = 0
         self._was_halted = False
         self._stop_ns = 0
@@ -151,6 +166,12 @@ class Execution:
         )
         self._session.start(loop)
         self._resolver.start(loop, self._users)
+        self._rehearsal = OrderRehearsal(
+            self, self._context, self._rest, self._encoders, self._credentials
+        )
+        for _ in range(REHEARSALS_AT_START):
+            self._rehearsal.run()
+        self._opening = loop.create_task(self._rehearsal.line.open())
 
     # -- sessions -------------------------------------------------------------------------------
 
@@ -226,7 +247,7 @@ class Execution:
         self._page.set_gauge(counters.ORDERS_1M.id, self._budget.orders_1m.used(now_ns))
         self._resolver.tend(now_ns)
         self._renew_encoders()
-        self._rehearse()
+        self.rehearse(now_ns)
         return self._guard.round(
             now_ns, is_stopping=bool(self._stop_ns), is_recovered=self._resolver.is_recovered
         )
@@ -238,25 +259,24 @@ class Execution:
                 view, self._credentials, self._venue.recv_window_ms
             )
 
-    def _rehearse(self) -> None:
-        """Write an order text and throw it away: code and keys stay in the caches.
+    def rehearse(self, now_ns: int) -> None:
+        """Nothing happens: keep the order path in the caches. Not sooner again than need be."""
+        if self._rehearsal is not None and now_ns - self._rehearsed_ns >= REHEARSE_EVERY_NS:
+            self._rehearsed_ns = now_ns
+            self._rehearsal.run()
+            self.look_ahead(now_ns)
 
-        After 30 ms of silence the first signature costs twenty times the next one.
-        """
-        for encoder in self._encoders.values():
-            encoder.place(
-                0,
-                1,
-                side=Side.BUY,
-                order_type=OrderType.LIMIT,
-                tif=Tif.GTC,
-                is_post_only=True,
-                is_reduce_only=False,
-                price_e8=E8,
-                qty_e8=E8,
-                timestamp_ms=self._timestamp_ms(),
-            )
-            break
+    def look_ahead(self, now_ns: int) -> None:
+        """Read what the next order will read and write, which no rehearsal touches."""
+        self._keeper.look_ahead()
+        self._budget.place_refusal(now_ns)
+        permit_grants(self._permit.load(), now_ns)
+        _ = self._halt.is_set, self._risk_epoch.load(), self._decisions.has_work
+        _ = self._session.is_ready, self._is_open, self._rest.venue_ns
+        for counter in (_SENT, counters.JOURNALLED.id):
+            self._page.counter(counter)
+        for histogram in (_EXECUTION_NS, _TICK_TO_TRADE_NS):
+            self._page.histogram_max(histogram)
 
     def _take_decisions(self, now_ns: int) -> int:
         count = 0
@@ -270,15 +290,16 @@ class Execution:
     def _consume(self, decision: Decision, now_ns: int) -> None:
         """Journal the decision, and act on it if it may be acted on."""
         order = self._keeper.table.get(decision.order_id)
-        if decision.reason != Reason.NONE:
+        mode = decision.mode
+        if decision.reason:
             self._keeper.refuse(decision, order, Reason(decision.reason), now_ns)
             return
-        if decision.mode == Mode.PAPER and self._has_paper:
+        if mode == _PAPER and self._has_paper:
             self._keeper.pass_over(decision)  # paper answers it
             return
-        if decision.mode != Mode.LIVE:
+        if mode != _LIVE:
             reason = Reason.NOT_LIVE
-        elif decision.action == Action.PLACE:
+        elif decision.action == _PLACE:
             reason = self._place(decision, now_ns)
         elif decision.action == Action.AMEND:
             reason = self._amend(decision, order, now_ns)
@@ -287,67 +308,59 @@ class Execution:
         else:
             self._cancel_all(decision, now_ns)
             return
-        if reason is not Reason.NONE:
+        if reason is not _NONE:
             self._page.count(counters.DROPPED.id)
             self._keeper.refuse(decision, order, reason, now_ns)
 
     def _place(self, decision: Decision, now_ns: int) -> Reason:
-        if self._keeper.table.find(decision.order_id) is not None:
+        keeper, page, origin_ns = self._keeper, self._page, decision.origin_ns
+        table = keeper.table
+        if table.find(decision.order_id) is not None:
             return Reason.ORDER_ID_REUSED
         is_ready = self._session.is_ready
-        if not (self._is_open and (is_ready or self._by_rest.is_able(now_ns))):
+        is_open = self._has_users and self._resolver.is_recovered and not self._stop_ns
+        if not (is_open and (is_ready or self._by_rest.is_able(now_ns))):
             return Reason.SESSION_DOWN
         refusal = self._budget.place_refusal(now_ns)
-        if refusal is Reason.NONE and now_ns < self._throttle.until_ns:
+        if refusal is _NONE and now_ns < self._throttle.until_ns:
             refusal = self._throttle.refusal(decision.strategy_id, decision.is_reduce_only, now_ns)
-        if refusal is Reason.NONE and not self._resolver.is_settled(decision.instrument_id):
+        if refusal is _NONE and not self._resolver.is_settled(decision.instrument_id):
             refusal = Reason.UNRESOLVED_MAX  # what became of an earlier order is not known
-        if refusal is not Reason.NONE:
+        if refusal is not _NONE:
             return refusal
-        order = _order_of(decision)
-        if self._keeper.table.add(order) < 0:
+        order = Order.of_decision(decision, table.trades)
+        if table.add(order) < 0:
             return Reason.TABLE_FULL
         encoder = self._encoders[order.instrument_id]
         if not is_ready:
             return self._by_rest.place(order, encoder, decision)
-        request_id = self._next_request_id()
+        self._request_id = request_id = self._request_id + 1
         try:
-            text = encoder.place(
-                request_id,
-                order.order_id,
-                side=order.side,
-                order_type=order.order_type,
-                tif=order.tif,
-                is_post_only=order.is_post_only,
-                is_reduce_only=order.is_reduce_only,
-                price_e8=order.price_e8,
-                qty_e8=order.qty_e8,
-                timestamp_ms=self._timestamp_ms(),
-                good_till_s=order.good_till_s,
-            )
+            text = encoder.place_order(request_id, order, self._rest.venue_ns // NS_PER_MS)
         except UsageError:  # the instrument's decimals have changed since risk judged
-            self._keeper.table.remove(order.order_id)
+            table.remove(order.order_id)
             return encoder.objection(order.price_e8, order.qty_e8)
         reason, send_ns = self._fence(decision)
-        if reason is not Reason.NONE:
-            self._keeper.table.remove(order.order_id)
+        if reason is not _NONE:
+            table.remove(order.order_id)
             return reason
-        self._keeper.begin(order, Action.PLACE, price_e8=order.price_e8, qty_e8=order.qty_e8)
-        self._events.expect(request_id, order, Action.PLACE, send_ns)
+        keeper.begin(order, _PLACE, price_e8=order.price_e8, qty_e8=order.qty_e8)
+        self._events.expect(request_id, order, _PLACE, send_ns)
         try:
             self._session.send(text)
         except SessionDownError:
             self._events.forget(request_id)
             self._events.not_sent(order, Reason.SESSION_DOWN, send_ns)
-            return Reason.NONE
+            return _NONE
+        self._rehearsed_ns = send_ns
         order.place_sent(send_ns)
         self._budget.took_place(send_ns)
-        self._keeper.sent(order, now_ns=send_ns, origin_ns=decision.origin_ns)
-        self._page.count(counters.SENT.id)
-        self._page.record_ns(counters.EXECUTION_NS.id, send_ns - decision.publish_ns)
-        if decision.origin_ns:
-            self._page.record_ns(counters.TICK_TO_TRADE_NS.id, send_ns - decision.origin_ns)
-        return Reason.NONE
+        keeper.sent(order, now_ns=send_ns, origin_ns=origin_ns)
+        page.count(_SENT)
+        page.record_ns(_EXECUTION_NS, send_ns - decision.publish_ns)
+        if origin_ns:
+            page.record_ns(_TICK_TO_TRADE_NS, send_ns - origin_ns)
+        return _NONE
 
     def _amend(self, decision: Decision, order: Order | None, now_ns: int) -> Reason:
         if order is None or order.is_terminal:
@@ -448,13 +461,13 @@ class Execution:
             return Reason.HALT_LATCHED, now_ns
         if not permit_grants(word, now_ns):
             return Reason.PERMIT_EXPIRED, now_ns
-        if decision.risk_epoch != self._risk.epoch:
+        if decision.risk_epoch != self._risk_epoch.load():
             return Reason.EPOCH_FENCED, now_ns
-        if permit_is_reducing(word) and decision.granted_state != TradingState.REDUCING:
+        if permit_is_reducing(word) and decision.granted_state != _REDUCING:
             return Reason.REDUCING_ONLY, now_ns  # judged when positions might still grow
         if now_ns - decision.judge_ns > self._config.decision_age_ms_max * NS_PER_MS:
             return Reason.DECISION_EXPIRED, now_ns
-        return Reason.NONE, now_ns
+        return _NONE, now_ns
 
     @property
     def _is_open(self) -> bool:
@@ -488,27 +501,11 @@ class Execution:
         if self._loop is None:
             return  # it ended before any socket was opened
         self._session.stop()
+        if self._rehearsal is not None:
+            self._opening.cancel()
+            self._rehearsal.line.close()
         self._by_rest.stop()
         self._users.stop()
         self._resolver.stop()
         with contextlib.suppress(HftError, RuntimeError, OSError):  # the process ends anyway
             self._loop.run_until_complete(self._rest.close())
-
-
-def _order_of(decision: Decision) -> Order:
-    """The order that an approved PLACE asks for."""
-    return Order(
-        order_id=decision.order_id,
-        instrument_id=decision.instrument_id,
-        strategy_id=decision.strategy_id,
-        side=_SIDES[decision.side],
-        price_e8=decision.price_e8,
-        qty_e8=decision.qty_e8,
-        order_type=_ORDER_TYPES[decision.order_type],
-        tif=_TIFS[decision.tif],
-        is_post_only=bool(decision.is_post_only),
-        is_reduce_only=bool(decision.is_reduce_only),
-        good_till_s=decision.good_till_s,
-        decision_seq=decision.seq,
-        origin_ns=decision.origin_ns,
-    )

@@ -27,10 +27,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hft.core.order_entries import entry_crc
 from hft.errors import HftError
 from hft.graph import ring, ring_layout_hash
 from hft.records import JOURNAL, SLOT_BYTES
-from hft.roles.order_keeper import entry_crc
 
 FOLDER: Final = "journal"
 """Directory of the files, in the state directory."""

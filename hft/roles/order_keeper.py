@@ -11,13 +11,13 @@ published. A successor drops it, and says so in the next entry; damage anywhere 
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
 from typing import Final
 
 from hft import counters, graph
 from hft.core.generated.views import Decision, Execution, Journal
 from hft.core.generated.views import Order as OrderRow
+from hft.core.order_entries import entry_crc, fill_entry, fill_record, head_entry, head_record
 from hft.core.order_table import OrderTable
 from hft.core.orders import Order
 from hft.core.trade_memory import TradeMemory
@@ -42,6 +42,25 @@ CLOSED_ENTRIES_MAX: Final = 8_192
 """Newest journal entries in which a successor looks for closed orders to remember."""
 RECENT_TRADES_MAX: Final = 512
 """Trades of an instrument among which a lost one is looked for."""
+
+
+# An enumeration's member by its name costs 0.1 us: what happens often has its own names for them.
+_NONE: Final = Reason.NONE
+_SILENT: Final = ExecKind.UNKNOWN
+_SENT: Final = ExecKind.SENT
+_PLACE: Final = Action.PLACE
+_NO_ACTION: Final = Action.UNKNOWN
+_UPDATE: Final = JournalKind.UPDATE
+_FILL: Final = JournalKind.FILL
+_JOURNALLED: Final = counters.JOURNALLED.id
+_LAST: Final = int(Flag.LAST)
+_ORDER: Final = int(Kind.ORDER)
+_LIVE: Final = int(Mode.LIVE)
+_REQUESTS: Final = {
+    Action.PLACE: JournalKind.PLACE,
+    Action.AMEND: JournalKind.AMEND,
+    Action.CANCEL: JournalKind.CANCEL,
+}
 
 
 class BooksError(RuntimeError):
@@ -76,6 +95,7 @@ class OrderKeeper:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._source = context.source
         self._page = context.page
         self._executions, self._execution_buffer = context.ring_writer("executions")
         self._journal, self._entry_buffer = context.ring_writer("journal")
@@ -83,8 +103,11 @@ class OrderKeeper:
         self._execution = Execution(self._execution_buffer)
         self._entry = Journal(self._entry_buffer)
         self._row = OrderRow(row_buffer)
+        self._next_entry, _ = context.observer("journal", 1)
+        self._next_record, _ = context.observer("executions", 1)
         self._journal_cursor = context.page.cursor(graph.cursor_index("journal"))
         self._journal_seq = 0
+        self._free_min = graph.ring("executions").capacity // 2
         self._outbox: deque[tuple[int, bytes]] = deque()
         self.table = OrderTable(graph.ORDER_ROWS_MAX)
         self.symbols = {i.instrument_id: i.symbol for i in context.plan.instruments}
@@ -98,18 +121,15 @@ class OrderKeeper:
 
     def begin(self, order: Order, action: Action, *, price_e8: int, qty_e8: int) -> None:
         """Journal a request about to leave, and store the row: before the first byte."""
-        kind = {
-            Action.PLACE: JournalKind.PLACE,
-            Action.AMEND: JournalKind.AMEND,
-            Action.CANCEL: JournalKind.CANCEL,
-        }[action]
-        exec_kind = ExecKind.SENT if action is Action.PLACE else ExecKind.UNKNOWN
-        self._note(kind, exec_kind, order, action, price_e8=price_e8, qty_e8=qty_e8)
+        entry = self._entry
+        fill_entry(entry, order, action)
+        entry.price_e8, entry.qty_e8 = price_e8, qty_e8
+        self._append(_REQUESTS[action], _SENT if action is _PLACE else _SILENT, _NONE)
         self._store(order)
 
     def sent(self, order: Order, *, now_ns: int, origin_ns: int) -> None:
         """Publish that a new order left."""
-        self._publish(order, ExecKind.SENT, now_ns=now_ns, origin_ns=origin_ns)
+        self._publish(order, _SENT, now_ns=now_ns, origin_ns=origin_ns)
         self.settle()
 
     def adopt(self, order: Order, *, now_ns: int, venue_ns: int = 0) -> bool:
@@ -131,17 +151,17 @@ class OrderKeeper:
         now_ns: int,
         fill: Fill | None = None,
         venue_ns: int = 0,
-        reason: Reason = Reason.NONE,
-        flags: Flag = Flag.NONE,
+        reason: Reason = _NONE,
+        flags: Flag | int = 0,
     ) -> None:
         """Journal, publish and store what was just applied to an order.
 
         Records of somebody else's order give as reason whose it is.
         """
-        kind = JournalKind.UPDATE if fill is None else JournalKind.FILL
+        kind = _UPDATE if fill is None else _FILL
         reason = reason if order.is_ours else order.reason
-        self._note(kind, exec_kind, order, Action.UNKNOWN, fill=fill, reason=reason)
-        if exec_kind is not ExecKind.UNKNOWN:
+        self._note(kind, exec_kind, order, _NO_ACTION, fill=fill, reason=reason)
+        if exec_kind is not _SILENT:
             self._publish(
                 order,
                 exec_kind,
@@ -197,10 +217,19 @@ class OrderKeeper:
             self.settle()
         return count
 
+    def look_ahead(self) -> None:
+        """Read what the next order will be written into, so that it lies in the caches."""
+        self._next_entry.seek(self._journal.next_seq)
+        self._next_record.seek(self._executions.next_seq)
+        _ = self._next_entry.has_work, self._next_record.has_work
+        _ = self._executions.free, self._journal_cursor.value, self.table.find(0)
+        if self.table.free_rows:
+            self._rows.read(self.table.next_row)
+
     @property
     def is_congested(self) -> bool:
         """True while intake must pause: half of the ring is unread, or records wait."""
-        return bool(self._outbox) or self._executions.free < graph.ring("executions").capacity // 2
+        return bool(self._outbox) or self._executions.free < self._free_min
 
     # -- the three stores -----------------------------------------------------------------------
 
@@ -211,23 +240,11 @@ class OrderKeeper:
         order: Order,
         action: Action,
         *,
-        price_e8: int | None = None,
-        qty_e8: int | None = None,
         fill: Fill | None = None,
-        reason: Reason = Reason.NONE,
+        reason: Reason = _NONE,
     ) -> None:
         entry = self._entry
-        entry.clear()
-        entry.instrument_id, entry.cause_seq = order.instrument_id, order.decision_seq
-        entry.order_id, entry.venue_order_id = order.order_id, order.venue_order_id
-        entry.price_e8, entry.qty_e8 = order.price_e8, order.qty_e8
-        entry.cum_qty_e8, entry.order_state = order.cum_qty_e8, int(order.state)
-        entry.strategy_id, entry.side = order.strategy_id, int(order.side)
-        entry.order_type, entry.tif = int(order.order_type), int(order.tif)
-        entry.is_post_only, entry.is_reduce_only = order.is_post_only, order.is_reduce_only
-        entry.action, entry.good_till_s = int(action), order.good_till_s
-        if price_e8 is not None and qty_e8 is not None:
-            entry.price_e8, entry.qty_e8 = price_e8, qty_e8
+        fill_entry(entry, order, action)
         if fill is not None:
             self._note_trade(order.instrument_id, fill.trade_id)
             entry.trade_id = fill.trade_id
@@ -249,13 +266,10 @@ class OrderKeeper:
         return min(self._recent_trades.get(instrument_id, ()), default=0)
 
     def _append(self, kind: JournalKind, exec_kind: ExecKind, reason: Reason) -> None:
-        entry = self._entry
-        entry.kind, entry.mode = int(Kind.JOURNAL), int(Mode.LIVE)
-        entry.source, entry.cause_ring = self._context.source, int(graph.RingId.DECISIONS)
-        entry.journal_kind, entry.exec_kind, entry.reason = int(kind), int(exec_kind), int(reason)
-        entry.crc = entry_crc(self._entry_buffer)
+        head_entry(self._entry, self._source, kind, exec_kind, reason)
+        self._entry.crc = entry_crc(self._entry_buffer)
         self._journal.offer()
-        self._page.count(counters.JOURNALLED.id)
+        self._page.count(_JOURNALLED)
         self._journal_seq = self._journal.next_seq - 1
 
     def _publish(
@@ -266,19 +280,13 @@ class OrderKeeper:
         now_ns: int,
         fill: Fill | None = None,
         venue_ns: int = 0,
-        reason: Reason = Reason.NONE,
+        reason: Reason = _NONE,
         origin_ns: int = 0,
-        flags: Flag = Flag.NONE,
+        flags: Flag | int = 0,
     ) -> None:
         record = self._execution
-        record.clear()
         self._head(record, flags, origin_ns or now_ns)
-        record.instrument_id, record.order_id = order.instrument_id, order.order_id
-        record.venue_order_id = order.venue_order_id
-        record.price_e8, record.qty_e8 = order.price_e8, order.qty_e8
-        record.cum_qty_e8, record.leaves_qty_e8 = order.cum_qty_e8, order.leaves_qty_e8
-        record.venue_ns, record.exec_kind, record.side = venue_ns, int(exec_kind), int(order.side)
-        record.order_state, record.reason = int(order.state), int(reason)
+        fill_record(record, order, exec_kind, venue_ns, reason)
         if fill is not None:
             record.trade_id, record.is_maker = fill.trade_id, fill.is_maker
             record.price_e8, record.qty_e8 = fill.price_e8, fill.qty_e8
@@ -294,7 +302,6 @@ class OrderKeeper:
         now_ns: int,
     ) -> None:
         record = self._execution
-        record.clear()
         self._head(record, Flag.NONE, now_ns)
         record.instrument_id, record.order_id = decision.instrument_id, decision.order_id
         record.price_e8, record.qty_e8 = decision.price_e8, decision.qty_e8
@@ -307,11 +314,9 @@ class OrderKeeper:
             record.order_state = int(order.state)
         self._send_record()
 
-    def _head(self, record: Execution, flags: Flag, origin_ns: int) -> None:
-        record.kind, record.mode = int(Kind.EXECUTION), int(Mode.LIVE)
-        record.source, record.flags = self._context.source, int(Flag.LAST | flags)
-        record.origin_ns = origin_ns
-        record.cause_ring, record.cause_seq = int(graph.RingId.JOURNAL), self._journal_seq
+    def _head(self, record: Execution, flags: Flag | int, origin_ns: int) -> None:
+        """An empty record that follows from the newest journal entry."""
+        head_record(record, self._source, _LAST | flags, origin_ns, self._journal_seq)
 
     def _send_record(self) -> None:
         if self._outbox or not self._executions.offer():
@@ -322,7 +327,7 @@ class OrderKeeper:
 
     def _store(self, order: Order) -> None:
         """Write the order's row, or free it when nothing of the order is missing any more."""
-        row = self.table.row_of(order.order_id)
+        row = order.row
         if row < 0:
             return  # a late fill of an order that is closed already
         view = self._row
@@ -332,7 +337,7 @@ class OrderKeeper:
             self.table.remove(order.order_id)
         else:
             order.fill_row(view)
-        view.kind, view.mode, view.source = int(Kind.ORDER), int(Mode.LIVE), self._context.source
+        view.kind, view.mode, view.source = _ORDER, _LIVE, self._source
         self._rows.write(row)
 
     # -- recovery -------------------------------------------------------------------------------
@@ -441,7 +446,6 @@ class OrderKeeper:
     def _publish_entry(self, entry: Journal, order: Order | None, now_ns: int) -> None:
         """The record that a predecessor owed; ``order`` is None when it has no row any more."""
         record = self._execution
-        record.clear()
         self._head(record, Flag.REPLAYED, now_ns)
         record.instrument_id, record.order_id = entry.instrument_id, entry.order_id
         record.venue_order_id, record.trade_id = entry.venue_order_id, entry.trade_id
@@ -523,8 +527,3 @@ def _drops(entry: Journal, damaged_seq: int) -> bool:
     """Whether the entry says that those from ``damaged_seq`` on were dropped."""
     is_note = entry.journal_kind == JournalKind.CONSUMED and not entry.order_id
     return is_note and entry.trade_id == damaged_seq
-
-
-def entry_crc(buffer: bytearray) -> int:
-    """CRC-32 of a journal slot without the stamp, the publish time and the CRC itself."""
-    return zlib.crc32(buffer[120:], zlib.crc32(buffer[16:116]))

@@ -81,6 +81,7 @@ class OrderResolver:
             lambda: self._recovery.is_holding,
         )
         self._recovery.use(self._ladder)
+        self.is_settled = self._ladder.is_settled
         self._countdown_ms = config.execution.countdown_ms
         pages = [context.page_of(role) for role in COUNTDOWN_ROLES]
         self._countdown = OrderCountdown(self._desk, pages, self._countdown_ms)
@@ -111,10 +112,6 @@ class OrderResolver:
     def is_recovered(self) -> bool:
         """Our books and the venue's lists have been compared since the user stream came up."""
         return self._recovery.is_recovered
-
-    def is_settled(self, instrument_id: int) -> bool:
-        """True when no order of the instrument is unknown: it may be traded again."""
-        return self._ladder.is_settled(instrument_id)
 
     def listen_key(self) -> str:
         """The account's listen key, "" while there is none."""

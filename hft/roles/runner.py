@@ -98,7 +98,7 @@ def run_loop(
     try:
         _start(cycle)
         freeze_garbage()
-        upkeep = Upkeep(cycle.pages[0], clock(), collects=True)
+        upkeep = Upkeep(cycle.pages[0], clock(), collects=True, roles=cycle.roles)
         while True:
             now_ns = clock()
             upkeep.passed(now_ns)
@@ -142,7 +142,9 @@ class LoopRunner(Turning):
         self._error: BaseException | None = None
         self._is_hot = any(role.name not in COLD_ROLES for role in roles)
         now_ns = time.monotonic_ns()
-        self._upkeep = Upkeep(self._cycle.pages[0], now_ns, collects=self._is_hot)
+        self._upkeep = Upkeep(
+            self._cycle.pages[0], now_ns, collects=self._is_hot, roles=self._cycle.roles
+        )
 
     def run(self, loop: asyncio.AbstractEventLoop) -> int:
         """Start the roles, turn until stopped or failed, close them. Returns the exit code."""

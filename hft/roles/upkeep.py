@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import resource
 import time
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from hft import counters
@@ -13,18 +14,29 @@ from ipc import RolePage
 
 PERIOD_NS: Final = 20 * NS_PER_MS
 """A process looks at its clock at least this often, however it waits."""
+REHEARSE_NS: Final = 10 * NS_PER_MS
+"""Code that did not run for longer has left the caches; roles may rehearse less often."""
 COLLECT_NS: Final = 10 * NS_PER_S
 """A hot process collects garbage only while idle, this often."""
 SWITCHES_NS: Final = NS_PER_S
 
 
 class Upkeep:
-    """Called by the loop that turns the roles; writes into the page of the first role."""
+    """Called by the loop that turns the roles; writes into the page of the first role.
 
-    def __init__(self, page: RolePage, now_ns: int, *, collects: bool) -> None:
+    Of the ``roles`` those that have a ``rehearse(now_ns)`` are asked to run, now and then while
+    nobody has work, what they will have to do in a hurry: on memory of their own, with no effect.
+    """
+
+    def __init__(
+        self, page: RolePage, now_ns: int, *, collects: bool, roles: Iterable[object] = ()
+    ) -> None:
         self._page = page
         self._collects = collects
         self._collected_ns = self._noted_ns = self._seen_ns = self._asked_ns = now_ns
+        self._rehearsed_ns = now_ns
+        found = (getattr(role, "rehearse", None) for role in roles)
+        self._rehearsals: tuple[Callable[[int], None], ...] = tuple(filter(None, found))
         self._worst_ns = 0
         self._switches = _involuntary_switches()
 
@@ -44,6 +56,10 @@ class Upkeep:
 
     def idle(self, now_ns: int) -> None:
         """Nobody has work: time for what is not urgent."""
+        if self._rehearsals and now_ns - self._rehearsed_ns >= REHEARSE_NS:
+            self._rehearsed_ns = now_ns
+            for rehearse in self._rehearsals:
+                rehearse(now_ns)
         if now_ns - self._asked_ns > SWITCHES_NS:
             self._asked_ns = now_ns
             switches = _involuntary_switches()

@@ -8,7 +8,7 @@ import pytest
 
 from hft import counters
 from hft.roles import upkeep as upkeep_module
-from hft.roles.upkeep import COLLECT_NS, PERIOD_NS, SWITCHES_NS, Upkeep
+from hft.roles.upkeep import COLLECT_NS, PERIOD_NS, REHEARSE_NS, SWITCHES_NS, Upkeep
 
 START_NS = 10**12
 
@@ -67,3 +67,22 @@ def test_switches_are_counted_from_the_start_of_the_process_on(page, monkeypatch
     upkeep.idle(START_NS + SWITCHES_NS + 1)
     upkeep.idle(START_NS + 2 * SWITCHES_NS + 2)
     assert page.counter(counters.SWITCHES.id) == 3
+
+
+class Rehearser:
+    """A role that notes when it was asked."""
+
+    def __init__(self) -> None:
+        self.asked_ns: list[int] = []
+
+    def rehearse(self, now_ns: int) -> None:
+        self.asked_ns.append(now_ns)
+
+
+def test_roles_rehearse_while_idle_now_and_then(page):
+    role = Rehearser()
+    upkeep = Upkeep(page, START_NS, collects=False, roles=(object(), role))
+    times = [START_NS + REHEARSE_NS * quarter // 4 for quarter in range(10)]
+    for now_ns in times:
+        upkeep.idle(now_ns)
+    assert role.asked_ns == [START_NS + REHEARSE_NS, START_NS + 2 * REHEARSE_NS]

@@ -4,7 +4,9 @@ The stages are the system's own roles over real shared memory; frames are those 
 Each sample is one item (a frame, a record, a turn) between two readings of the clock, and one
 reading is part of each figure. ``cold`` is the same with the second-level cache emptied before
 every sample, as it is after some time in which the process had nothing to do. ``blocks`` is by how
-much the number of the interpreter's memory blocks grows an item: what stays allocated.
+much the number of the interpreter's memory blocks grows an item: what stays allocated. What an
+order costs execution stands in a table of its own: there blocks are counted when they are asked
+for, and the first order after a silence is measured with rehearsals before it and without.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import click
 import numpy as np
 
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
-from tools.bench import machine
+from tools.bench import machine, stages_order
 from tools.bench.stages_loop import loop_turn
 from tools.bench.stages_tick import LEVELS, Tick
 from tools.terminal import paint
@@ -110,6 +112,10 @@ def run(*, as_json: bool, check: bool, items: int = ITEMS, data: str = "") -> in
     with Tick.made() as tick:
         rows = measure([step for stage in STAGES for step in stage(tick)], items)
     rows.append(_loop_row(items))
+    orders = [
+        *stages_order.rows(min(items, stages_order.ORDERS)),
+        *stages_order.cold_rows(min(items, stages_order.COLD_ORDERS)),
+    ]
     facts: dict[str, Any] = {
         "command": "hft bench stages",
         "commit": machine.commit(),
@@ -117,10 +123,11 @@ def run(*, as_json: bool, check: bool, items: int = ITEMS, data: str = "") -> in
         "python": platform.python_version(),
         "load_before": load,
         "stages": [{**row._asdict(), "reached": row.is_reached} for row in rows],
+        "order_stages": [stage._asdict() for stage in orders],
     }
     if data:
         facts["recordings"] = recordings(Path(data))
-    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(_text(facts, rows)))
+    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(_text(facts, rows, orders)))
     return EXIT_CHECK_FAILED if check and not all(row.is_reached for row in rows) else EXIT_OK
 
 
@@ -202,7 +209,9 @@ def recordings(folder: Path, pattern: str = "*.gz") -> dict[str, object]:
             "holds": report.holds}  # fmt: skip
 
 
-def _text(facts: dict[str, Any], rows: list[Row]) -> Iterator[str]:
+def _text(
+    facts: dict[str, Any], rows: Sequence[Row], orders: Sequence[stages_order.Stage]
+) -> Iterator[str]:
     head = f"{'ns':50}{'p50':>9}{'p99':>9}{'cold':>9}{'blocks':>9}{'budget':>9}"
     yield head
     yield "-" * len(head)
@@ -211,6 +220,13 @@ def _text(facts: dict[str, Any], rows: list[Row]) -> Iterator[str]:
         line = f"{row.text:50}{row.p50:>9.0f}{row.p99:>9.0f}{cold}{row.blocks:>9.3f}"
         budget = f"{row.budget_ns:>9.0f}" if row.budget_ns else ""
         yield line + (budget if row.is_reached else paint(budget, "red"))
+    yield ""
+    head = f"{'an order, ns':50}{'p50':>9}{'p99':>9}{'min':>9}{'asked':>9}"
+    yield head
+    yield "-" * len(head)
+    for stage in orders:
+        line = f"{stage.text:50}{stage.p50:>9.0f}{stage.p99:>9.0f}{stage.min:>9.0f}"
+        yield f"{line}{stage.allocations:>9.1f}" if stage.allocations else line
     if "recordings" in facts:
         found = facts["recordings"]
         yield f"recordings: {found['frames']:,} frames, {found['frames_per_s']:,} a second"

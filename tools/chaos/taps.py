@@ -23,8 +23,10 @@ from hft.roles.order_events import OrderEvents
 from hft.roles.order_guard import OrderGuard
 from hft.roles.order_keeper import OrderKeeper
 from hft.roles.risk import Risk
+from hft.roles.scratch import ScratchContext
 from hft.roles.strategy import StrategyEngine
 from hft.venues.binance_usdm.order_session import OrderSession
+from hft.venues.binance_usdm.silent_line import SilentLine
 from ipc.layout import BUSY, HEADER_BYTES, LINE_BYTES, cell_stride, copy_stride
 from tools.chaos.points import KILL, NAMES, Words
 
@@ -120,7 +122,7 @@ class Taps:
         words, index = self._words, NAMES.index(name)
 
         def tap(subject: Any) -> None:
-            if words[index]:
+            if words[index] and not _is_rehearsal(subject):
                 how = words[index]
                 if half_done is not None:
                     half_done(subject)
@@ -194,7 +196,7 @@ class Taps:
 
         def tapped(session: OrderSession, text: bytes) -> None:
             send(session, text)
-            if NEW_ORDER in text:
+            if NEW_ORDER in text and not isinstance(session._active, SilentLine):
                 tap(session)
 
         replace(OrderSession, "send", tapped)
@@ -244,6 +246,12 @@ class Taps:
     def _is_armed(self, name: str) -> Callable[[], bool]:
         words, index = self._words, NAMES.index(name)
         return lambda: bool(words[index])
+
+
+def _is_rehearsal(subject: Any) -> bool:
+    """Whether it is done by a twin that only rehearses: nobody is struck for that."""
+    context = getattr(getattr(subject, "_keeper", subject), "_context", None)
+    return isinstance(context, ScratchContext)
 
 
 def _tear(ring_name: str, writer: str, buffer: str) -> Hook:

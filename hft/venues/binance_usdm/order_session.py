@@ -15,7 +15,7 @@ import json
 import random
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from picows import WSFrame, WSMsgType, WSTransport
@@ -35,7 +35,7 @@ from hft.venues.binance_usdm.link import (
 from hft.venues.binance_usdm.reports import OrderReport, WireOrder, order_report
 from hft.venues.binance_usdm.signing import Credentials
 
-__all__ = ["OrderSession", "Reply", "SessionState", "decode_reply"]
+__all__ = ["OrderSession", "Reply", "SessionState", "decode_reply", "silent_session"]
 
 NO_REQUEST: Final = -1
 NOT_TOLD: Final = -1
@@ -459,3 +459,19 @@ class OrderSession(Session):
     def _on_proof_deadline(self, connection: _OrderConnection) -> None:
         if not connection.ready.done():
             connection.close(f"no answer to the first request within {self._proof_s:g} s")
+
+
+def silent_session(
+    endpoints: Endpoints,
+    credentials: Credentials,
+    line: Any,
+    on_reply: Callable[[Reply, int], None],
+    venue_ms: Callable[[], int],
+) -> OrderSession:
+    """A session for rehearsals: requests go into a ``SilentLine``, answers are handed in."""
+    session = OrderSession(
+        endpoints, credentials, on_reply=on_reply, on_state=lambda *_: None, venue_ms=venue_ms
+    )
+    session._active = session._usable = line
+    session.state = SessionState.UP
+    return session

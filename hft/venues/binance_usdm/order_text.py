@@ -15,12 +15,14 @@ neither since 2026-07-14 (Binance USD-M API, new order and WebSocket API order.p
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from hft.core.decimals import format_e8_bytes
+from hft.core.orders import Order, kind_of
 from hft.errors import PrecisionError, UsageError
 from hft.records import OrderType, Reason, Side, Tif
 from hft.units import format_e8
+from hft.venues.binance_usdm.order_template import Template
 from hft.venues.binance_usdm.signing import Credentials
 
 Parameters = tuple[tuple[str, str], ...]
@@ -40,13 +42,13 @@ _KINDS: Final = (
 )
 """Type, time in force, post-only: the orders that can be written. A market order says no time."""
 
-# Marks of the changing values in a prepared text; "%.0b" takes a value and writes nothing.
-_ID: Final = "h%016x"
-_DECIMAL: Final = "%b"
-_NOTHING: Final = "%.0b"
-_MARKS: Final = (_ID, _DECIMAL, _NOTHING)
-_GOOD_TILL: Final = "good-till-ms"
-"""Stands where a good-till-date order has its date: the one value that few orders have."""
+# Marks of the changing values in a template.
+_ID: Final = "{order}"
+_PRICE: Final = "{price}"
+_QTY: Final = "{qty}"
+_DATE: Final = "{date}"
+_NO_PLACES: Final = -1
+_NUMBERS: Final = ("recvWindow", "timestamp")
 
 
 def client_order_id(order_id: int) -> str:
@@ -85,20 +87,6 @@ def _decimal(value_e8: int, places: int) -> bytes:
     return format_e8_bytes(value_e8, places)
 
 
-class _Prepared(NamedTuple):
-    """A request with marks where values go."""
-
-    json: bytes
-    """Takes request id, client order id, price, quantity, timestamp, signature."""
-    signed: bytes
-    """What the signature covers: takes client order id, price, quantity, timestamp."""
-
-    def until(self, good_till_s: int) -> _Prepared:
-        """The same for one date, seconds of the venue's wall clock."""
-        mark, date = _GOOD_TILL.encode(), str(_good_till_ms(good_till_s)).encode()
-        return _Prepared(self.json.replace(mark, date), self.signed.replace(mark, date))
-
-
 class OrderTextEncoder:
     """Order requests of one instrument.
 
@@ -110,7 +98,6 @@ class OrderTextEncoder:
         "_amends",
         "_api_key",
         "_cancel",
-        "_dated",
         "_is_signed",
         "_places",
         "_price_places",
@@ -132,32 +119,29 @@ class OrderTextEncoder:
         self._recv_window_ms = recv_window_ms
         self._price_places = instrument.price_places
         self._qty_places = instrument.qty_places
-        kinds: dict[tuple[int, int, int, int, int], _Prepared] = {
-            (side, order_type, tif, post_only, reduce_only): self._prepare(
+        self._places: dict[int, Template] = {
+            kind_of(side, order_type, tif, post_only, reduce_only, tif is Tif.GTD): self._prepare(
                 "order.place",
                 {
                     **dict(_static_fields(side, order_type, tif, post_only, reduce_only)),
                     "newClientOrderId": _ID,
-                    "price": _DECIMAL if order_type is OrderType.LIMIT else _NOTHING,
-                    "quantity": _DECIMAL,
+                    **({"price": _PRICE} if order_type is OrderType.LIMIT else {}),
+                    "quantity": _QTY,
                 },
             )
             for side in _SIDES
             for order_type, tif, post_only in _KINDS
             for reduce_only in (False, True)
         }
-        self._places = {kind: text for kind, text in kinds.items() if kind[2] != Tif.GTD}
-        self._dated = {kind: text for kind, text in kinds.items() if kind[2] == Tif.GTD}
         self._amends = {
             side: self._prepare(
                 "order.modify",
-                {"side": word, "origClientOrderId": _ID, "price": _DECIMAL, "quantity": _DECIMAL},
+                {"side": word, "origClientOrderId": _ID, "price": _PRICE, "quantity": _QTY},
             )
             for side, word in _SIDES.items()
         }
-        reference = {"origClientOrderId": _ID, "price": _NOTHING, "quantity": _NOTHING}
-        self._cancel = self._prepare("order.cancel", reference)
-        self._query = self._prepare("order.status", reference)
+        self._cancel = self._prepare("order.cancel", {"origClientOrderId": _ID})
+        self._query = self._prepare("order.status", {"origClientOrderId": _ID})
 
     def place(
         self,
@@ -193,15 +177,20 @@ class OrderTextEncoder:
             UsageError: no such kind of order; good-till-date without a date, or the reverse.
             PrecisionError: price or quantity has more decimals than the instrument.
         """
-        kinds = self._dated if good_till_s else self._places
-        prepared = kinds.get((side, order_type, tif, is_post_only, is_reduce_only))
-        if prepared is None:
+        kind = kind_of(side, order_type, tif, is_post_only, is_reduce_only, good_till_s != 0)
+        template = self._places.get(kind)
+        if template is None:
             raise _no_such_order(side, order_type, tif, is_post_only)
-        if good_till_s:
-            prepared = prepared.until(good_till_s)
-        price = _decimal(price_e8, self._price_places) if order_type == OrderType.LIMIT else b""
-        qty = _decimal(qty_e8, self._qty_places)
-        return self._text(prepared, request_id, order_id, price, qty, timestamp_ms)
+        return template.text(
+            request_id, order_id, price_e8, qty_e8, timestamp_ms, _good_till_ms(good_till_s)
+        )
+
+    def place_order(self, request_id: int, order: Order, timestamp_ms: int) -> bytes:
+        """``order.place`` of an order as the books have it. Raises as ``place``."""
+        template = self._places.get(order.kind)
+        if template is None:
+            raise _no_such_order(order.side, order.order_type, order.tif, order.is_post_only)
+        return template.of_order(request_id, order, timestamp_ms)
 
     def amend(
         self,
@@ -214,25 +203,18 @@ class OrderTextEncoder:
         timestamp_ms: int,
     ) -> bytes:
         """``order.modify``: new price and new *total* quantity. Raises as ``place``."""
-        prepared = self._amends.get(side)
-        if prepared is None:
+        template = self._amends.get(side)
+        if template is None:
             raise _no_such_order(side, OrderType.LIMIT, Tif.GTC, False)
-        return self._text(
-            prepared,
-            request_id,
-            order_id,
-            _decimal(price_e8, self._price_places),
-            _decimal(qty_e8, self._qty_places),
-            timestamp_ms,
-        )
+        return template.text(request_id, order_id, price_e8, qty_e8, timestamp_ms)
 
     def cancel(self, request_id: int, order_id: int, *, timestamp_ms: int) -> bytes:
         """``order.cancel`` by client order id."""
-        return self._text(self._cancel, request_id, order_id, b"", b"", timestamp_ms)
+        return self._cancel.text(request_id, order_id, 0, 0, timestamp_ms)
 
     def query(self, request_id: int, order_id: int, *, timestamp_ms: int) -> bytes:
         """``order.status`` by client order id."""
-        return self._text(self._query, request_id, order_id, b"", b"", timestamp_ms)
+        return self._query.text(request_id, order_id, 0, 0, timestamp_ms)
 
     def place_parameters(
         self,
@@ -248,15 +230,15 @@ class OrderTextEncoder:
         good_till_s: int = 0,
     ) -> Parameters:
         """Parameters of ``POST /fapi/v1/order``, time and signature excepted. As ``place``."""
-        kinds = self._dated if good_till_s else self._places
-        if (side, order_type, tif, is_post_only, is_reduce_only) not in kinds:
+        kind = kind_of(side, order_type, tif, is_post_only, is_reduce_only, good_till_s != 0)
+        if kind not in self._places:
             raise _no_such_order(side, order_type, tif, is_post_only)
         is_limit = order_type == OrderType.LIMIT
         price = (("price", _decimal(price_e8, self._price_places).decode()),) if is_limit else ()
         words = _static_fields(side, order_type, tif, bool(is_post_only), bool(is_reduce_only))
         if good_till_s:
             date = str(_good_till_ms(good_till_s))
-            words = tuple((name, date if word == _GOOD_TILL else word) for name, word in words)
+            words = tuple((name, date if word == _DATE else word) for name, word in words)
         return (
             ("symbol", self.symbol),
             *words,
@@ -288,46 +270,26 @@ class OrderTextEncoder:
             return Reason.QTY_OFF_STEP
         return Reason.MALFORMED
 
-    def _text(
-        self,
-        prepared: _Prepared,
-        request_id: int,
-        order_id: int,
-        price: bytes,
-        qty: bytes,
-        timestamp_ms: int,
-    ) -> bytes:
-        signature = b""
+    def _prepare(self, method: str, fields: dict[str, str]) -> Template:
+        """``fields`` in the order in which they are written, with marks for those that change."""
+        words = {"symbol": self.symbol}
         if self._is_signed:
-            covered = prepared.signed % (order_id, price, qty, timestamp_ms)
-            signature = self._sign(covered).encode()
-        return prepared.json % (request_id, order_id, price, qty, timestamp_ms, signature)
-
-    def _prepare(self, method: str, fields: dict[str, str]) -> _Prepared:
-        """``fields`` in the order in which the values come, with marks for those that change."""
-        marks = {name: mark for name, mark in fields.items() if mark in _MARKS}
-        static = {"symbol": self.symbol}
-        if self._is_signed:
-            static["apiKey"] = self._api_key
-        static |= {name: word for name, word in fields.items() if name not in marks}
-        # "%%" is how a per cent sign is written beside marks.
-        words = {name: word.replace("%", "%%") for name, word in static.items()}
-        json = "".join(f'"{name}":"{word}",' for name, word in words.items())
-        for name, mark in marks.items():
-            json += mark if mark == _NOTHING else f'"{name}":"{mark}",'
-        json += f'"recvWindow":{self._recv_window_ms},"timestamp":%d'
-        json += ',"signature":"%b"' if self._is_signed else _NOTHING
-        # Sorted by name, as the WebSocket API wants it. The values that change, client order id
-        # (new… or orig…), price, quantity and timestamp, come in just this order; those that this
-        # request does not have are taken, and not written, after the client order id.
-        skipped = "".join(mark for mark in marks.values() if mark == _NOTHING)
-        words |= {name: mark for name, mark in marks.items() if mark == _DECIMAL}
-        words |= {name: mark + skipped for name, mark in marks.items() if mark == _ID}
-        words |= {"recvWindow": str(self._recv_window_ms), "timestamp": "%d"}
-        signed = "&".join(f"{name}={words[name]}" for name in sorted(words))
-        return _Prepared(
-            json=f'{{"id":%d,"method":"{method}","params":{{{json}}}}}'.encode(),
-            signed=signed.encode(),
+            words["apiKey"] = self._api_key
+        words |= fields
+        words |= {"recvWindow": str(self._recv_window_ms), "timestamp": "{time}"}
+        text = ",".join(
+            f'"{name}":{word}' if name in _NUMBERS else f'"{name}":"{word}"'
+            for name, word in words.items()
+        )
+        signature = ',"signature":"{signature}"' if self._is_signed else ""
+        has_price, has_qty = _PRICE in fields.values(), _QTY in fields.values()
+        return Template(
+            f'{{"id":{{request}},"method":"{method}","params":{{{text}{signature}}}}}'.encode(),
+            # Sorted by name, as the WebSocket API wants it.
+            "&".join(f"{name}={words[name]}" for name in sorted(words)).encode(),
+            self._price_places if has_price else _NO_PLACES,
+            self._qty_places if has_qty else _NO_PLACES,
+            self._sign if self._is_signed else None,
         )
 
 
@@ -342,7 +304,7 @@ def _static_fields(
         ("side", _SIDES[side]),
         ("type", OrderType(order_type).name),
         *((("timeInForce", tif_word),) if is_limit else ()),
-        *((("goodTillDate", _GOOD_TILL),) if is_limit and tif == Tif.GTD else ()),
+        *((("goodTillDate", _DATE),) if is_limit and tif == Tif.GTD else ()),
         *((("reduceOnly", "true"),) if is_reduce_only else ()),
         ("newOrderRespType", "ACK" if may_rest else "RESULT"),
         ("selfTradePreventionMode", SELF_TRADE_PREVENTION),

@@ -1,0 +1,17 @@
+from typing_extensions import Buffer
+
+from hft.core.generated.views import Execution, Journal
+from hft.core.orders import Order
+from hft.records import Action, ExecKind, Flag, JournalKind, Reason
+
+def entry_crc(buffer: Buffer) -> int: ...
+def fill_entry(view: Journal, order: Order, action: Action) -> None: ...
+def head_entry(
+    view: Journal, source: int, journal_kind: JournalKind, exec_kind: ExecKind, reason: Reason
+) -> None: ...
+def head_record(
+    view: Execution, source: int, flags: Flag | int, origin_ns: int, journal_seq: int
+) -> None: ...
+def fill_record(
+    view: Execution, order: Order, exec_kind: ExecKind, venue_ns: int, reason: Reason
+) -> None: ...

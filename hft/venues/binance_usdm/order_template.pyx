@@ -1,0 +1,211 @@
+"""The text of one kind of order request, of which only values change.
+
+A template is cut where values belong; writing a request copies the pieces and the values one
+behind the other into a buffer on the stack. What it writes is byte for byte what ``%`` would.
+"""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
+
+import re
+
+from hft.core.decimals cimport write_e8
+from hft.core.orders cimport Order
+
+from hft.errors import PrecisionError
+from hft.units import format_e8
+
+cdef enum:
+    PIECES_MAX = 8
+    TEXT_BYTES_MAX = 2_048
+    VALUE_BYTES_MAX = 24
+    MS_PER_S = 1_000
+
+cdef enum Value:
+    REQUEST_ID
+    ORDER_ID
+    PRICE
+    QTY
+    TIMESTAMP
+    DATE
+    SIGNATURE
+    NO_VALUE
+
+_MARKS = {
+    b"{request}": REQUEST_ID, b"{order}": ORDER_ID, b"{price}": PRICE, b"{qty}": QTY,
+    b"{time}": TIMESTAMP, b"{date}": DATE, b"{signature}": SIGNATURE,
+}
+"""How a text says where its values go."""
+_MARK = re.compile(rb"\{(?:request|order|price|qty|time|date|signature)\}")
+cdef const char *HEXADECIMAL = b"0123456789abcdef"
+
+
+cdef struct Values:
+    uint64_t request_id
+    uint64_t order_id
+    int64_t timestamp_ms
+    int64_t date_ms
+    const char *signature
+    Py_ssize_t signature_length
+    Py_ssize_t price_length
+    Py_ssize_t qty_length
+    char price[VALUE_BYTES_MAX]
+    char qty[VALUE_BYTES_MAX]
+
+
+cdef Py_ssize_t write_number(char *text, uint64_t number) noexcept nogil:
+    cdef char digits[20]
+    cdef Py_ssize_t length = 0, index
+    while True:
+        digits[length] = <char> (c'0' + number % 10)
+        number //= 10
+        length += 1
+        if not number:
+            break
+    for index in range(length):
+        text[index] = digits[length - 1 - index]
+    return length
+
+
+cdef Py_ssize_t write_order_id(char *text, uint64_t order_id) noexcept nogil:
+    """``h`` and 16 hexadecimal digits."""
+    cdef int digit
+    text[0] = c'h'
+    for digit in range(16):
+        text[16 - digit] = HEXADECIMAL[order_id & 15]
+        order_id >>= 4
+    return 17
+
+
+cdef class _Pieces:
+    """Constant pieces of a text, and the value that follows each."""
+
+    cdef list texts
+    cdef int count
+    cdef const char *starts[PIECES_MAX]
+    cdef Py_ssize_t lengths[PIECES_MAX]
+    cdef int values[PIECES_MAX]
+    cdef Py_ssize_t length
+
+    def __init__(self, bytes text not None):
+        cdef bytes piece
+        cdef int value, index = 0
+        cdef Py_ssize_t begin = 0
+        self.texts = []
+        marks = list(_MARK.finditer(text))
+        if len(marks) >= PIECES_MAX or len(text) > TEXT_BYTES_MAX // 2:
+            raise ValueError(f"a request of {len(text)} bytes and {len(marks)} values")
+        for mark in (*marks, None):
+            end = len(text) if mark is None else mark.start()
+            piece = text[begin:end]
+            value = NO_VALUE if mark is None else _MARKS[mark.group()]
+            self.texts.append(piece)
+            self.starts[index] = PyBytes_AS_STRING(piece)
+            self.lengths[index], self.values[index] = len(piece), value
+            begin = 0 if mark is None else mark.end()
+            index += 1
+        self.count = index
+
+    cdef Py_ssize_t write(self, char *into, const Values *values) noexcept nogil:
+        """The whole text; returns its length."""
+        cdef char *at = into
+        cdef int index
+        for index in range(self.count):
+            memcpy(at, self.starts[index], self.lengths[index])
+            at += self.lengths[index]
+            if self.values[index] == REQUEST_ID:
+                at += write_number(at, values.request_id)
+            elif self.values[index] == ORDER_ID:
+                at += write_order_id(at, values.order_id)
+            elif self.values[index] == PRICE:
+                memcpy(at, values.price, VALUE_BYTES_MAX)
+                at += values.price_length
+            elif self.values[index] == QTY:
+                memcpy(at, values.qty, VALUE_BYTES_MAX)
+                at += values.qty_length
+            elif self.values[index] == TIMESTAMP:
+                at += write_number(at, <uint64_t> values.timestamp_ms)
+            elif self.values[index] == DATE:
+                at += write_number(at, <uint64_t> values.date_ms)
+            elif self.values[index] == SIGNATURE:
+                memcpy(at, values.signature, values.signature_length)
+                at += values.signature_length
+        return at - into
+
+
+cdef class Template:
+    """One kind of request of one instrument.
+
+    Args:
+        json: The request with marks for its values, as it is sent.
+        signed: What its signature covers, with marks; ``sign`` is None where none is needed.
+        price_places: Decimals of a price; -1: the request has none.
+        qty_places: The same of a quantity.
+        sign: From the bytes covered to the signature's text.
+    """
+
+    cdef readonly bytes json
+    cdef readonly bytes signed
+    cdef _Pieces json_pieces
+    cdef _Pieces signed_pieces
+    cdef int price_places
+    cdef int qty_places
+    cdef object sign
+
+    def __init__(self, bytes json not None, bytes signed not None, int price_places,
+                 int qty_places, sign=None):
+        self.json, self.signed = json, signed
+        self.json_pieces, self.signed_pieces = _Pieces(json), _Pieces(signed)
+        self.price_places, self.qty_places = price_places, qty_places
+        self.sign = sign
+
+    def text(self, uint64_t request_id, uint64_t order_id, int64_t price_e8, int64_t qty_e8,
+             int64_t timestamp_ms, int64_t date_ms=0):
+        """The request with these values; prices and quantities in 1e-8.
+
+        What the request has no place for is ignored.
+
+        Raises:
+            PrecisionError: price or quantity is not above zero or has too many decimals.
+        """
+        return self.write(request_id, order_id, price_e8, qty_e8, timestamp_ms, date_ms)
+
+    def of_order(self, uint64_t request_id, Order order not None, int64_t timestamp_ms):
+        """The request with an order's own values. Raises as ``text``."""
+        return self.write(
+            request_id, order.order_id, order.price_e8, order.qty_e8, timestamp_ms,
+            <int64_t> order.good_till_s * MS_PER_S)
+
+    cdef bytes write(self, uint64_t request_id, uint64_t order_id, int64_t price_e8,
+                     int64_t qty_e8, int64_t timestamp_ms, int64_t date_ms):
+        cdef char text[TEXT_BYTES_MAX]
+        cdef Values values
+        cdef str signature
+        cdef bytes signature_bytes
+        values.request_id, values.order_id = request_id, order_id
+        values.timestamp_ms, values.date_ms = timestamp_ms, date_ms
+        values.price_length = values.qty_length = values.signature_length = 0
+        if self.price_places >= 0:
+            values.price_length = write_decimal(values.price, price_e8, self.price_places)
+        if self.qty_places >= 0:
+            values.qty_length = write_decimal(values.qty, qty_e8, self.qty_places)
+        if self.sign is not None:
+            length = self.signed_pieces.write(text, &values)
+            signature = self.sign(text[:length])
+            signature_bytes = signature.encode()
+            if len(signature_bytes) > TEXT_BYTES_MAX // 4:
+                raise ValueError(f"a signature of {len(signature_bytes)} bytes")
+            values.signature = PyBytes_AS_STRING(signature_bytes)
+            values.signature_length = len(signature_bytes)
+        return PyBytes_FromStringAndSize(text, self.json_pieces.write(text, &values))
+
+
+cdef Py_ssize_t write_decimal(char *text, int64_t value_e8, int places) except -1:
+    cdef Py_ssize_t length
+    if value_e8 <= 0:
+        raise PrecisionError(text=format_e8(value_e8), why="is not above zero")
+    length = write_e8(text, value_e8, places)
+    if length < 0:
+        raise PrecisionError(
+            text=f"{value_e8}e-8", why=f"cannot be written with {places} decimal places")
+    return length
