@@ -155,7 +155,7 @@ def _label(path: KeyPath) -> str:
 def _sentence(problem: Problem, source: str, lines: Mapping[KeyPath, int]) -> str:
     line = _line_of(problem.path, lines)
     place = f"{source} line {line}" if line else source
-    return f"{place}: {_label(problem.path)} {problem.message}.\n{problem.remedy}"
+    return f"{place}: {_label(problem.path)} {problem.message}.\n{problem.remedy}".rstrip()
 
 
 # --- one value at a time --------------------------------------------------------------------------
@@ -367,7 +367,11 @@ def _take_policy_file(config: Config, base: Path) -> tuple[Config, list[Problem]
     try:
         policy = parse_policy(path.read_text(encoding="utf-8"), path.name)
     except ConfigError as error:
-        return config, [Problem(where, f"does not hold: {text}", "") for text in error.problems]
+        found = (text.removesuffix(".").partition(". ") for text in error.problems)
+        return config, [
+            Problem(where, f"does not hold: {what}", f"{remedy}." if remedy else "")
+            for what, _, remedy in found
+        ]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         return config, [Problem(where, f"cannot be read: {reason}", "Check the path.")]

@@ -221,3 +221,15 @@ def test_paper_needs_the_trades_of_the_market(line: str, after: str) -> None:
     assert config_of(text)
     silent = text.replace("[venue]", "[feed]\ntrades = false\n\n[venue]")
     assert any("its fills come from the trades" in problem for problem in problems_of(silent))
+
+
+def test_what_is_wrong_in_a_policy_file_is_told_without_double_stops(tmp_path: Path) -> None:
+    (tmp_path / "desk.toml").write_text('base = "none"\n[limits]\nopen_order_max = 1\n')
+    text = 'symbols = ["BTCUSDT"]\n[venue]\nkey_file = "key"\n[risk]\npolicy = "desk.toml"\n'
+    with pytest.raises(ConfigError) as caught:
+        parse(text, source="hft.toml", base=tmp_path)
+    told = [one for one in caught.value.problems if "does not hold" in one]
+    assert len(told) == 2
+    for problem in told:
+        assert ".." not in problem
+        assert problem.splitlines()[-1]

@@ -10,6 +10,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 import zlib
@@ -117,7 +118,7 @@ def load_parameters(
         what, _, place = str(error).partition(" - at `$.")
         name = place.rstrip("`")
         if name in values:
-            what = f"{name} is {values[name]!r}: {_in_words(what)}"
+            what = f"{name} is {values[name]!r}: {_in_words(what, values[name])}"
         raise StrategyLoadError(
             f"parameters of {plugin}: {what}", remedy=f"It has {_describe(parameters)}."
         ) from None
@@ -172,8 +173,10 @@ def make_strategy(
     return strategy
 
 
-def _in_words(what: str) -> str:
+def _in_words(what: str, value: object) -> str:
     """The validator's words, without its patterns."""
+    if "regex" in what and re.fullmatch(r"-\d+(\.\d+)?", str(value)):
+        return "negative"
     if "regex" in what:
         return 'not a decimal number, as in "1.5"'
     if what in ("Expected `str`, got `float`", "Expected `str`, got `int`"):

@@ -91,6 +91,16 @@ def test_the_table_shows_every_limit_with_its_unit_and_scope(running: Path) -> N
     assert all(row.name in text for row in found.limits)
 
 
+def test_the_table_fits_a_terminal_of_80_columns(running: Path) -> None:
+    found = table.read(running)
+    wide = msgspec.structs.replace(
+        found.limits[0], use="0.00531085", limit="5000049999", headroom="5000049937.99468915"
+    )
+    lines = table.render(msgspec.structs.replace(found, limits=(wide, *found.limits)))
+    assert lines[4].split()[2:] == ["0.00531085", "5000049999", "5000049938"]
+    assert [line for line in lines[2:] if len(line) > 80] == []
+
+
 def test_a_strategy_that_is_not_paused_is_not_resumed(running: Path) -> None:
     with pytest.raises(UsageError, match="has not paused maker"):
         changes.resume(running, "maker", "why")

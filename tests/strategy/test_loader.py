@@ -110,6 +110,7 @@ def test_a_class_that_is_no_plug_in_is_refused(
     ("parameters", "part"),
     [
         ({}, "qty"),
+        ({"qty": "-1"}, "qty is '-1': negative"),
         ({"qty": 0.5}, "qty is 0.5: written without quotes"),
         ({"qty": 1}, "qty is 1: written without quotes"),
         ({"qty": "1e5"}, "qty is"),

@@ -33,22 +33,24 @@ BTC, ETH = 3, 7
 class MadeSystem:
     """What a running system leaves in shared memory and on disk, without one that runs."""
 
-    def __init__(self, name: str, root: Path, *, started_wall_ns: int, metrics: MetricsConfig):
+    def __init__(self, name: str, root: Path, *, started_wall_ns: int, metrics: MetricsConfig,
+                 roles: tuple[str, ...] = graph.ROLES) -> None:  # fmt: skip
         self.run_dir = root / "run" / name
         self.state_dir = root / "state" / name
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        strategy = StrategyConfig(name="maker", plugin="a:B", symbols=("BTCUSDT",))
+        maker = StrategyConfig(name="maker", plugin="a:B", symbols=("BTCUSDT",))
+        twin = StrategyConfig(name="twin", plugin="a:B", symbols=("BTCUSDT",), mode="paper")
         self.plan = Plan(
             config=Config(
                 symbols=("BTCUSDT", "ETHUSDT"),
                 system=SystemConfig(name=name, mode="paper"),
                 metrics=metrics,
-                strategies=(strategy,),
+                strategies=(maker, twin) if "paper" in roles else (maker,),
             ),
             run_dir=str(self.run_dir),
             state_dir=str(self.state_dir),
-            processes=(ProcessPlan(name="hot", roles=graph.ROLES, bell=0),),
+            processes=(ProcessPlan(name="hot", roles=roles, bell=0),),
             instruments=(
                 InstrumentPlan(instrument_id=BTC, symbol="BTCUSDT"),
                 InstrumentPlan(instrument_id=ETH, symbol="ETHUSDT"),
@@ -60,7 +62,7 @@ class MadeSystem:
         create_all(name, self.run_dir)
         write_plan(self.plan)
         self.pages: dict[str, ipc.RolePage] = {}
-        for role in graph.ROLES:
+        for role in roles:
             page = ipc.RolePage.attach(name, graph.page_name(role), writable=True)
             page.adopt()
             page.state = int(RoleState.READY)
@@ -143,11 +145,13 @@ def make_system(system_name: str, tmp_path: Path) -> Iterator[MakeSystem]:
     """Make a system, and another one of the same name after its removal."""
     made: list[MadeSystem] = []
 
-    def make(metrics: MetricsConfig | None = None) -> MadeSystem:
+    def make(
+        metrics: MetricsConfig | None = None, roles: tuple[str, ...] = graph.ROLES
+    ) -> MadeSystem:
         started_wall_ns = 1_000_000_000_000 + len(made)
         system = MadeSystem(
             system_name, tmp_path, started_wall_ns=started_wall_ns,
-            metrics=metrics or MetricsConfig(port=0),
+            metrics=metrics or MetricsConfig(port=0), roles=roles,
         )  # fmt: skip
         made.append(system)
         system.beat()

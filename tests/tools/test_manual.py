@@ -113,13 +113,15 @@ def system(
     tmp_path_factory: pytest.TempPathFactory, venue: DemoVenue, project_root: Path
 ) -> Iterator[System]:
     one = System(tmp_path_factory.mktemp("manual"), f"manual-{os.getpid()}", venue, project_root)
-    exit_code, _, err = one.hft("up", str(one.settings), "--detach")
-    assert exit_code == 0, err
-    with ManualDesk(one.run_dir) as desk:
-        assert wait_until(lambda: _is_live(desk), pid=os.getpid(), timeout_s=20)
-    yield one
-    if one.run_dir.exists():
-        one.hft("down")
+    try:
+        exit_code, _, err = one.hft("up", str(one.settings), "--detach")
+        assert exit_code == 0, err
+        with ManualDesk(one.run_dir) as desk:
+            assert wait_until(lambda: _is_live(desk), pid=os.getpid(), timeout_s=20)
+        yield one
+    finally:
+        if one.run_dir.exists():
+            one.hft("down")
     assert ipc.list_segments(one.name) == []
 
 

@@ -7,7 +7,6 @@ from typing import Final
 
 from hft import counters
 from hft.config import Plan
-from hft.graph import ROLES
 from ipc import histogram_percentile
 from tools.latency.hdr import Counts
 from tools.system.segments import attach_page
@@ -45,14 +44,14 @@ class Hops:
     """All histograms of a system, read-only."""
 
     def __init__(self, plan: Plan) -> None:
-        self._pages = {role: attach_page(plan, role) for role in ROLES}
+        self._pages = {role: attach_page(plan, role) for role in plan.roles}
 
     def read(self) -> tuple[Hop, ...]:
         """A copy of every histogram, used or not, in the order in which a tick meets them."""
         return tuple(
             self._hop(spec, role)
             for spec in counters.HISTOGRAMS
-            for role in ((spec.role,) if spec.role else ROLES)
+            for role in ((spec.role,) if spec.role else self._pages)
         )
 
     def _hop(self, spec: counters.HistogramSpec, role: str) -> Hop:

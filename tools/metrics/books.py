@@ -45,9 +45,15 @@ def book_families(view: View, now_ns: int) -> Iterator[Metric]:
     yield from _order_families(view, now_ns)
 
 
-def owners(view: View) -> dict[str, str]:
-    """The strategy that trades each symbol."""
-    return {symbol: one.name for one in view.plan.config.strategies for symbol in one.symbols}
+def owners(view: View) -> dict[tuple[str, Mode], str]:
+    """The strategy that trades each symbol in each mode: that of the mode, or else another."""
+    strategies = view.plan.config.strategies
+    return {
+        (symbol, mode): one.name
+        for mode in POSITION_MODES
+        for one in sorted(strategies, key=lambda one: one.mode == mode.name.lower())
+        for symbol in one.symbols
+    }
 
 
 def _market_families(view: View, now_ns: int) -> Iterator[Metric]:
@@ -94,7 +100,7 @@ def _position_families(view: View) -> Iterator[Metric]:
             if not view.attached.positions.read(position_cell(mode, instrument.instrument_id)):
                 continue
             symbol = instrument.symbol
-            labels = (symbol, strategy_of.get(symbol, NO_STRATEGY), Mode(mode).name.lower())
+            labels = (symbol, strategy_of.get((symbol, mode), NO_STRATEGY), mode.name.lower())
             for field, family in gauges.items():
                 family.add_metric(labels, getattr(row, field) / E8)
             notional.add_metric(labels, row.position_e8 * row.mark_e8 / E8 / E8)
@@ -127,7 +133,7 @@ def _order_families(view: View, now_ns: int) -> Iterator[Metric]:
     counts: Counter[tuple[str, str, str]] = Counter()
     for symbol in symbols.values():
         for side in ("buy", "sell"):
-            counts[symbol, strategy_of.get(symbol, NO_STRATEGY), side] = 0
+            counts[symbol, strategy_of.get((symbol, Mode.LIVE), NO_STRATEGY), side] = 0
     unknown_since_ns = now_ns
     row = view.attached.order
     for index in range(ORDER_ROWS_MAX):
@@ -135,7 +141,7 @@ def _order_families(view: View, now_ns: int) -> Iterator[Metric]:
             continue
         symbol = symbols.get(row.instrument_id, str(row.instrument_id))
         side = "buy" if row.side == Side.BUY else "sell"
-        counts[symbol, strategy_of.get(symbol, NO_STRATEGY), side] += 1
+        counts[symbol, strategy_of.get((symbol, Mode.LIVE), NO_STRATEGY), side] += 1
         if row.order_state == OrderState.UNRESOLVED:
             unknown_since_ns = min(unknown_since_ns, row.request_ns or row.send_ns or now_ns)
     working = GaugeMetricFamily(

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from hft import counters
 from hft.core.permit import permit_expires_ns
 from hft.counters import RoleState
-from hft.graph import RINGS, ROLES, cursor_index
+from hft.graph import RINGS, cursor_index
 from hft.units import NS_PER_S
 from tools.metrics import names
 from tools.metrics.books import book_families
@@ -137,20 +137,20 @@ def _role_families(view: View, now_ns: int) -> Iterator[Metric]:
 def _counter_families(view: View) -> Iterator[Metric]:
     for spec in counters.COUNTERS:
         family = CounterMetricFamily(names.counter_name(spec), spec.meaning, labels=("role",))
-        for role in ROLES:
-            value = view.attached.pages[role].counter(spec.id)
+        for role, page in view.attached.pages.items():
+            value = page.counter(spec.id)
             if value or role in names.counter_roles(spec):
                 family.add_metric((role,), value)
         yield family
 
 
 def _gauge_families(view: View, now_ns: int) -> Iterator[Metric]:
-    pages = view.attached.pages
     for spec in counters.GAUGES:
         family = GaugeMetricFamily(names.gauge_name(spec), names.gauge_help(spec), labels=("role",))
-        for role in names.gauge_roles(spec):
-            raw = pages[role].gauge(spec.id)
-            value = names.gauge_value(spec, raw, now_ns)
+        for role, page in view.attached.pages.items():
+            if role not in names.gauge_roles(spec):
+                continue
+            value = names.gauge_value(spec, page.gauge(spec.id), now_ns)
             if value is not None:
                 family.add_metric((role,), value)
         yield family
@@ -166,8 +166,9 @@ def _histogram_families(view: View) -> Iterator[Metric]:
             f"largest since the start: {spec.meaning}",
             labels=("role",),
         )
-        for role in names.histogram_roles(spec):
-            page = view.attached.pages[role]
+        for role, page in view.attached.pages.items():
+            if role not in names.histogram_roles(spec):
+                continue
             coarse = coarsen(page.histogram(spec.id))
             family.add_metric((role,), buckets=coarse.buckets, sum_value=coarse.sum_s)
             most.add_metric((role,), page.histogram_max(spec.id) / NS_PER_S)

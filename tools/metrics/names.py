@@ -10,11 +10,12 @@ from typing import Final
 
 from hft import counters
 from hft.counters import CounterSpec, GaugeSpec, HistogramSpec
-from hft.graph import ROLES
+from hft.graph import OPTIONAL_ROLES, ROLES
 from hft.records import TradingState
 from hft.units import NS_PER_MS, NS_PER_S
 
 PREFIX: Final = "hft_"
+_EVERYBODY: Final = (*ROLES, *OPTIONAL_ROLES)
 _DECADES: Final = {
     1: "feed",
     2: "strategy",
@@ -23,13 +24,17 @@ _DECADES: Final = {
     5: "execution",
     6: "account",
     7: "recorder",
+    22: "paper",
+    24: "risk",
 }
 """Whose counters the ids of one decade are; those below ten are everybody's."""
+_COUNTER_ROLES: Final = {counters.PAPER_FILLS_APPLIED: ("account",)}
+"""Counters of somebody else than their decade's."""
 _VENUE_ROLES: Final = ("feed", "execution", "account")
 """Roles with a venue session and requests of their own."""
 _GAUGE_ROLES: Final = {
     counters.PERMIT_STATE: ("risk",),
-    counters.OPEN_ORDERS: ("execution",),
+    counters.OPEN_ORDERS: ("execution", "paper"),
     counters.UNKNOWN_ORDERS: ("execution",),
     counters.USED_WEIGHT: _VENUE_ROLES,
     counters.ORDERS_10S: ("execution",),
@@ -45,6 +50,10 @@ _GAUGE_ROLES: Final = {
     counters.BANNED_UNTIL_MS: _VENUE_ROLES,
     counters.PAUSED_UNTIL_MS: _VENUE_ROLES,
     counters.COPIED_SEQ: ("recorder",),
+    counters.SOFT_LIMITS: ("risk",),
+    counters.HARD_LIMITS: ("risk",),
+    counters.LIMITS_VERSION: ("risk",),
+    counters.PAUSED_STRATEGIES: ("risk",),
 }
 MOMENTS: Final = frozenset({counters.LAST_FRAME_NS, counters.RECONCILED_NS})
 """Gauges that hold a monotonic time: exported as the time that has passed since."""
@@ -58,9 +67,9 @@ def counter_name(spec: CounterSpec) -> str:
 
 
 def counter_roles(spec: CounterSpec) -> tuple[str, ...]:
-    """Roles that always show the counter; others do once it is not 0."""
+    """Roles that always show the counter, where there are such; others do once it is not 0."""
     owner = _DECADES.get(spec.id // 10)
-    return (owner,) if owner else ROLES
+    return _COUNTER_ROLES.get(spec, (owner,) if owner else _EVERYBODY)
 
 
 def gauge_name(spec: GaugeSpec) -> str:
@@ -89,8 +98,8 @@ def gauge_help(spec: GaugeSpec) -> str:
 
 
 def gauge_roles(spec: GaugeSpec) -> tuple[str, ...]:
-    """Roles that set the gauge."""
-    return _GAUGE_ROLES.get(spec, ROLES)
+    """Roles that set the gauge, where there are such."""
+    return _GAUGE_ROLES.get(spec, _EVERYBODY)
 
 
 def gauge_value(spec: GaugeSpec, raw: int, now_ns: int) -> float | None:
@@ -119,5 +128,5 @@ def histogram_max_name(spec: HistogramSpec) -> str:
 
 
 def histogram_roles(spec: HistogramSpec) -> tuple[str, ...]:
-    """Roles whose pages hold the histogram."""
-    return (spec.role,) if spec.role else ROLES
+    """Roles whose pages hold the histogram, where there are such."""
+    return (spec.role,) if spec.role else _EVERYBODY

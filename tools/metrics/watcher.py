@@ -72,8 +72,10 @@ COUNTED: Final = (
     ("strategy", counters.PLUGIN_ERRORS, "warning"),
     ("strategy", counters.LAPPED, "warning"),
     ("account", counters.FOREIGN_FILLS, "warning"),
+    ("paper", counters.PAPER_LOST, "warning"),
+    ("paper", counters.LAPPED, "warning"),
 )
-"""Counters that should stand still, or nearly."""
+"""Counters that should stand still, or nearly; those of a role that is not there do."""
 
 
 class AlertsSeen(msgspec.Struct, frozen=True):
@@ -177,7 +179,8 @@ class Watcher:
                 self._log.info(watch.good, source=watch.role)
 
     def _count(self, role: str, counter: CounterSpec) -> int:
-        return self._view.attached.pages[role].counter(counter.id)
+        page = self._view.attached.pages.get(role)
+        return page.counter(counter.id) if page is not None else 0
 
     def _log_counters(self, now_ns: int) -> None:
         for index, (role, counter, level) in enumerate(COUNTED):

@@ -18,7 +18,6 @@ from typing import Final, NamedTuple
 import ipc
 from hft import counters
 from hft.counters import HistogramSpec
-from hft.graph import ROLES
 from tools.monitor.model import Hop
 
 HISTORY_S: Final = 120
@@ -149,7 +148,7 @@ class Histograms:
         self._tracks = [
             _Track(spec.name if spec.role else f"{spec.name}.{role}", spec, pages[role])
             for spec in counters.HISTOGRAMS
-            for role in ((spec.role,) if spec.role else ROLES)
+            for role in ((spec.role,) if spec.role else pages)
         ]
 
     def look(self) -> tuple[Hop, ...]:

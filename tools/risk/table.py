@@ -1,7 +1,8 @@
-"""``hft risk``: every limit with its scope, use and headroom."""
+"""``hft risk``: every limit, its use and headroom."""
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
 
@@ -126,14 +127,25 @@ def _row(plan: Plan, spec: LimitSpec, use: int, limit: int, layer: Layer, where:
     )
 
 
+def _fitted(text: str) -> str:
+    """A value rounded to what a column of ten holds; `--json` has all its digits."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return text  # empty, or in words
+    places = max(0, 9 - len(str(int(value)))) if "." in text else 0
+    text = text if len(text) <= 10 else f"{value:.{min(places, 2)}f}"
+    return text if len(text) <= 10 else f"{value:.3e}"
+
+
 def render(found: Found) -> list[str]:
     """The table as text."""
     out = [
         f"{found.system}: {found.policy}, version {found.version:#x}"
         f" ({found.changes} changes since the start), {found.trading_state}",
         "",
-        f"{'limit':<32}{'scope':<11}{'use':>14}{'limit':>14}{'headroom':>14}{'used':>7}  where",
-        "-" * 106,
+        f"{'limit':<30}{'use':>11}{'limit':>11}{'headroom':>11}{'used':>6}  where",
+        "-" * 79,
     ]
     for row in found.limits:
         used = "" if row.used_percent is None else f"{row.used_percent:.0f} %"
@@ -141,10 +153,8 @@ def render(found: Found) -> list[str]:
             part for part in (row.where, _SHOWN_LAYER[Layer[row.layer.upper()]]) if part
         )
         name = f"{row.name} [{row.unit}]"
-        out.append(
-            f"{name:<32}{row.scope:<11}{row.use:>14}{row.limit:>14}{row.headroom:>14}"
-            f"{used:>7}  {note}".rstrip()
-        )
+        use, limit, headroom = map(_fitted, (row.use, row.limit, row.headroom))
+        out.append(f"{name:<30}{use:>11}{limit:>11}{headroom:>11}{used:>6}  {note}".rstrip())
     for name in found.paused_strategies:
         out.append(f'paused: {name}. Next: hft risk resume {name} --reason "…"')
     return out

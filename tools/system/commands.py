@@ -67,6 +67,7 @@ def arm(run_dir: Path, reason: str, by: str | None = None) -> str:
 
     Raises:
         UnreachableError: nothing runs from there, or risk does not obey.
+        CheckFailedError: the audit trail does not take who armed.
     """
     return _ask_risk(run_dir, "arm", TradingState.ACTIVE, reason, by)
 
@@ -101,7 +102,10 @@ def _ask_risk(
             f'"{plan.name}" is halted: {latch.reason()}.',
             remedy='A halted system sends nothing at all. `hft arm --reason "…"` comes first.',
         )
-    _audit(plan, command, reason, by)
+    if command == "arm":
+        _audit_or_refuse(plan, command, reason, by)
+    else:
+        _audit(plan, command, reason, by)
     page = attach_page(plan, "risk")
     queue = ipc.CommandQueue.attach(run_dir)
     queue.send(RoleId.RISK, ipc.Command.make(command, sender=by or who(), reason=reason))
@@ -124,10 +128,25 @@ def _ask_risk(
 
 def _audit(plan: Plan, event: str, reason: str, by: str | None) -> None:
     """Note who asked for what. A disk that refuses keeps nobody from halting or reducing."""
-    with contextlib.suppress(OSError, CheckFailedError):
-        audit_file.append(
-            Path(plan.state_dir), system=plan.name, event=event, by=by or who(), reason=reason
-        )
+    with contextlib.suppress(CheckFailedError):
+        _audit_or_refuse(plan, event, reason, by)
+
+
+def _audit_or_refuse(plan: Plan, event: str, reason: str, by: str | None) -> None:
+    """Note who asked for what, before it is done.
+
+    Raises:
+        CheckFailedError: the trail takes nothing.
+    """
+    state_dir = Path(plan.state_dir)
+    try:
+        audit_file.append(state_dir, system=plan.name, event=event, by=by or who(), reason=reason)
+    except OSError as error:
+        raise CheckFailedError(
+            f'"{plan.name}" was not {event}ed: who did it cannot be recorded in'
+            f" {state_dir / audit_file.FILE_NAME} ({error.strerror}).",
+            remedy=f"Mend the disk, or see who may write there (`hft audit`); then hft {event}.",
+        ) from None
 
 
 def trading_state(plan: Plan, risk_page: ipc.RolePage) -> TradingState:

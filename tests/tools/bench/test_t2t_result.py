@@ -74,6 +74,16 @@ def test_figures_of_a_venue_that_was_late_fail(late_ns: int, is_reached: bool):
     assert [target.is_reached for target in paced] == [is_reached]
 
 
+def test_nothing_is_reached_beside_a_venue_that_was_late():
+    rows = results(row("compact", (20_000,)), row("script", (20_000,)))
+    rows["steady", "compact"].late_ns = [2_000_000]
+    lines = target_lines(targets(rows))
+    assert lines[0].endswith("not judged: the venue was late")
+    assert lines[1].endswith("not measured")
+    late = next(line for line in lines if line.startswith("venue's frames late"))
+    assert late.endswith("<= 1000 us NOT reached")
+
+
 def test_system_that_missed_a_trigger_fails():
     rows = results(row("compact", (1,), missed=1))
     assert targets(rows)[-1].target.is_reached is False

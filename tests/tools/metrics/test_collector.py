@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from hft import counters
 from hft.counters import RoleState
-from hft.graph import ROLES, RoleId, position_cell
+from hft.graph import OPTIONAL_ROLES, ROLES, RoleId, position_cell
 from hft.records import FeedState, Mode, OrderState, Side
 from hft.units import E8
 from tools.metrics import names
@@ -45,13 +45,25 @@ def scraper(made_system) -> Iterator[Scraper]:
     found.watched.close()
 
 
-def test_every_counter_stands_under_its_name(made_system, scraper: Scraper) -> None:
+@pytest.fixture
+def with_paper(make_system):
+    return make_system(roles=(*ROLES, *OPTIONAL_ROLES))
+
+
+@pytest.fixture
+def paper_scraper(with_paper) -> Iterator[Scraper]:
+    found = Scraper(with_paper.run_dir)
+    yield found
+    found.watched.close()
+
+
+def test_every_counter_stands_under_its_name(with_paper, paper_scraper: Scraper) -> None:
     for number, spec in enumerate(counters.COUNTERS, 1):
         role = names.counter_roles(spec)[0]
-        made_system.pages[role].count(spec.id, number)
+        with_paper.pages[role].count(spec.id, number)
     for number, spec in enumerate(counters.COUNTERS, 1):
         role = names.counter_roles(spec)[0]
-        assert scraper.value(f"hft_{spec.name}_total", role=role) == number
+        assert paper_scraper.value(f"hft_{spec.name}_total", role=role) == number
 
 
 def test_a_counter_of_another_role_shows_once_it_counts(made_system, scraper: Scraper) -> None:
@@ -60,13 +72,15 @@ def test_a_counter_of_another_role_shows_once_it_counts(made_system, scraper: Sc
     assert scraper.value("hft_garbage_total", role="account") == 1
 
 
-def test_every_gauge_stands_under_its_name_in_base_units(made_system, scraper: Scraper) -> None:
+def test_every_gauge_stands_under_its_name_in_base_units(
+    with_paper, paper_scraper: Scraper
+) -> None:
     for spec in counters.GAUGES:
         for role in names.gauge_roles(spec):
-            made_system.pages[role].set_gauge(spec.id, 1)
-            assert scraper.value(names.gauge_name(spec), role=role) is not None
-    made_system.pages["execution"].set_gauge(counters.ROUND_TRIP_NS.id, 2_500_000)
-    assert scraper.value("hft_round_trip_seconds", role="execution") == 0.0025
+            with_paper.pages[role].set_gauge(spec.id, 1)
+            assert paper_scraper.value(names.gauge_name(spec), role=role) is not None
+    with_paper.pages["execution"].set_gauge(counters.ROUND_TRIP_NS.id, 2_500_000)
+    assert paper_scraper.value("hft_round_trip_seconds", role="execution") == 0.0025
 
 
 def test_a_histogram_has_buckets_count_sum_and_maximum(made_system, scraper: Scraper) -> None:
@@ -122,6 +136,14 @@ def test_positions_name_symbol_strategy_and_mode(made_system, scraper: Scraper) 
     assert scraper.value("hft_position_fills_total", **btc) == 7
     assert scraper.value("hft_position_differs", **btc) == 1
     assert scraper.value("hft_position", symbol="ETHUSDT", strategy="", mode="paper") == 1
+
+
+def test_a_strategy_on_paper_owns_what_is_held_on_paper(with_paper, paper_scraper) -> None:
+    with_paper.write_cell("positions", position_cell(Mode.LIVE, BTC), position_e8=E8)
+    with_paper.write_cell("positions", position_cell(Mode.PAPER, BTC), position_e8=-E8)
+    for strategy, mode, qty in (("maker", "live", 1), ("twin", "paper", -1)):
+        labels = {"symbol": "BTCUSDT", "strategy": strategy, "mode": mode}
+        assert paper_scraper.value("hft_position", **labels) == qty
 
 
 def test_wallets_name_their_asset(made_system, scraper: Scraper) -> None:
@@ -228,7 +250,20 @@ def test_promtool_finds_nothing_to_mend(scraper: Scraper) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_all_roles_are_shown(scraper: Scraper) -> None:
-    assert {
-        role for role in ROLES if scraper.value("hft_work_total", role=role) is not None
-    } == set(ROLES)
+def test_all_roles_of_the_system_are_shown(scraper: Scraper) -> None:
+    assert shown_roles(scraper) == [*ROLES]
+
+
+def test_the_optional_role_beats_and_counts_where_it_runs(
+    with_paper, paper_scraper: Scraper
+) -> None:
+    with_paper.pages["paper"].record_ns(counters.TURN_NS.id, 900)
+    assert shown_roles(paper_scraper) == [*ROLES, "paper"]
+    assert paper_scraper.value("hft_beat_age_seconds", role="paper") is not None
+    assert paper_scraper.value("hft_turn_seconds_count", role="paper") == 1
+    assert paper_scraper.value("hft_open_orders", role="paper") == 0
+
+
+def shown_roles(scraper: Scraper) -> list[str]:
+    everybody = (*ROLES, *OPTIONAL_ROLES)
+    return [role for role in everybody if scraper.value("hft_work_total", role=role) is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from hft import counters
-from hft.graph import ROLES
+from hft.graph import OPTIONAL_ROLES, ROLES
 from tools.metrics import names
 
 
@@ -41,8 +41,10 @@ def test_no_name_carries_another_unit_than_the_base() -> None:
 
 def test_every_row_is_somebodys() -> None:
     for counter in counters.COUNTERS:
-        assert set(names.counter_roles(counter)) <= set(ROLES)
-    assert names.counter_roles(counters.WORK) == ROLES
+        assert set(names.counter_roles(counter)) <= {*ROLES, *OPTIONAL_ROLES}
+    assert names.counter_roles(counters.WORK) == (*ROLES, *OPTIONAL_ROLES)
+    assert names.counter_roles(counters.PAPER_FILLS) == ("paper",)
+    assert names.counter_roles(counters.PAPER_FILLS_APPLIED) == ("account",)
     assert names.counter_roles(counters.SENT) == ("execution",)
     assert names.gauge_roles(counters.PERMIT_STATE) == ("risk",)
 

@@ -9,6 +9,7 @@ import pytest
 
 from hft import counters
 from hft.counters import RoleState
+from hft.graph import OPTIONAL_ROLES, ROLES
 from hft.records import AlertCode, TradingState
 from hft.units import E8
 from tools.logs.log_file import LogFile, log_path
@@ -47,7 +48,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(made_system) -> Iterator[Desk]:
+def desk(make_system) -> Iterator[Desk]:
+    made_system = make_system(roles=(*ROLES, *OPTIONAL_ROLES))
     for role, gauge in (("feed", counters.SESSION_UP), ("execution", counters.SESSION_UP),
                         ("account", counters.SESSION_UP)):  # fmt: skip
         made_system.pages[role].set_gauge(gauge.id, 1)

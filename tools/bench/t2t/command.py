@@ -203,11 +203,11 @@ def _document(
         "targets": [
             {
                 **target._asdict(),
-                "reached": target.is_reached,
+                "reached": target.is_reached if is_judged else None,
                 "low": spread and spread.low,
                 "high": spread and spread.high,
             }
-            for target, spread in reached
+            for target, spread, is_judged in reached
         ],
     }
 

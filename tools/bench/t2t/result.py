@@ -127,6 +127,8 @@ class Reached(NamedTuple):
 
     target: Target
     spread: Measured | None
+    is_judged: bool = True
+    """False: the venue itself was late in these runs, and the figure means nothing."""
 
 
 def figures(latency_ns: Sequence[int]) -> Figures | None:
@@ -199,7 +201,10 @@ def targets(results: Results) -> list[Reached]:
     if paced:
         late_ns = max(max(result.late_ns) for result in paced)
         text = "venue's frames late, p99 of the worst run"
-        rows.append(Reached(Target(text, late_ns / NS_PER_US, LATE_US_MAX, True, " us"), None))
+        late = Target(text, late_ns / NS_PER_US, LATE_US_MAX, True, " us")
+        if not late.is_reached:
+            rows = [one._replace(is_judged=False) for one in rows]
+        rows.append(Reached(late, None))
     ours = [result for result in results.values() if result.contender.variant is not None]
     if ours:
         wrong = sum(not result.is_clean for result in ours)
@@ -279,14 +284,15 @@ def _spread(found: Measured) -> str:
 def target_lines(reached: Sequence[Reached]) -> list[str]:
     """One line for each target, with its verdict."""
     words = {True: "reached", False: "NOT reached", None: "not measured"}
+    late = "not judged: the venue was late"
     lines = []
-    for target, spread in reached:
+    for target, spread, is_judged in reached:
         value = "-" if target.value is None else f"{target.value:.2f}{target.unit}"
         sign = "<=" if target.at_most else ">="
         rounds = "" if spread is None else f"{spread.low:.2f}..{spread.high:.2f}"
         limit = f"{sign} {target.limit:g}{target.unit}"
-        verdict = words[target.is_reached]
-        lines.append(f"{target.text:52}{value:>10}{rounds:>16}   {limit:10}{verdict}")
+        verdict = words[target.is_reached] if is_judged or target.value is None else late
+        lines.append(f"{target.text:52}{value:>14}{rounds:>18}   {limit:10} {verdict}")
     return lines
 
 
