@@ -143,6 +143,12 @@ HARD_LIMITS: Final = GaugeSpec(51, "hard_limits", "bit n: limit n is exceeded")
 LIMITS_VERSION: Final = GaugeSpec(52, "limits_version", "version of the limits in force")
 PAUSED_STRATEGIES: Final = GaugeSpec(53, "paused_strategies", "strategies that a breaker stopped")
 
+IN_CALLBACK: Final = GaugeSpec(
+    54, "in_callback", "whose callback runs (hft/roles/callback_note.py); 0: none"
+)
+DIED_IN: Final = GaugeSpec(55, "died_in", "in whose callback the process died last; 0: in none")
+DIED_IN_NS: Final = GaugeSpec(56, "died_in_ns", "monotonic time of that death")
+
 GAUGES: Final = tuple(v for v in list(globals().values()) if isinstance(v, GaugeSpec))
 
 

@@ -28,6 +28,8 @@ CALLBACK_TICKS: Final = 2
 """A callback is interrupted when so many looks in a row find it: after 50 to 75 ms."""
 LOAD_TICKS: Final = 8
 """As above while a plug-in is loaded anew: an import may take longer, and must not take 250 ms."""
+START_TICKS: Final = 200
+"""As above before anything trades."""
 INCIDENT_BYTES_MAX: Final = 16_384
 HELD_OBJECTS_MAX: Final = 20_000
 """Objects of a plug-in that are looked at to see who holds the memory."""
@@ -67,9 +69,11 @@ class CallbackWatch(CallbackMark):
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
-    def call(self, handler: Callable[..., Any], *arguments: Any) -> Any:
+    def call(
+        self, handler: Callable[..., Any], *arguments: Any, ticks_max: int = LOAD_TICKS
+    ) -> Any:
         """Call something of a plug-in's that is no market callback: its hooks, its loading."""
-        self.ticks_max = LOAD_TICKS
+        self.ticks_max = ticks_max
         self.calls += 1
         self.inside = self.calls
         try:

@@ -24,8 +24,12 @@ from ipc import Bell, CellReader, CellWriter, RingReader, RingWriter, RolePage, 
 from ipc.layout import WRITER_OFFSET
 from ipc.memory import store_u64
 
-LASTING_GAUGES: Final = (counters.BANNED_UNTIL_MS, counters.PAUSED_UNTIL_MS)
-"""Gauges that outlive the role which set them: a successor is banned like its predecessor."""
+LASTING_GAUGES: Final = (
+    counters.BANNED_UNTIL_MS, counters.PAUSED_UNTIL_MS,
+    counters.IN_CALLBACK, counters.DIED_IN, counters.DIED_IN_NS,
+)  # fmt: skip
+"""Gauges that outlive the role which set them: a successor is banned like its predecessor, and has
+to know in whose callback it died."""
 
 
 class Role(Protocol):

@@ -21,6 +21,7 @@ cdef class Desk:
     cdef uint16_t instrument_version
     cdef bint is_trading
     cdef readonly uint16_t strategy_id
+    cdef int64_t place  # strategy and instrument, as hft/roles/callback_note.py notes them
     cdef readonly QuoteTargets targets
     cdef public IntentBudget budget
     cdef readonly object mode

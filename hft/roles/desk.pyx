@@ -9,6 +9,7 @@ from hft.strategy.targets cimport QuoteTargets
 
 from hft import units
 from hft.records import InstrumentStatus, Mode, Side
+from hft.roles.callback_note import Callback, Note
 from hft.strategy.orders import better_e8
 from hft.strategy.rules import QuoteRules
 
@@ -62,6 +63,7 @@ cdef class Desk:
         self.config = config
         self.instrument = instrument
         self.strategy_id = strategy_id
+        self.place = Note(strategy_id, instrument.instrument_id, Callback.LOADING).word
         self.targets = QuoteTargets(instrument)
         self.set_mode(mode, inventory)
         self.install(plugin)

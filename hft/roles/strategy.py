@@ -18,10 +18,11 @@ from hft.core.generated.views import Order as OrderRow
 from hft.core.order_id import OrderIdMaker, source_of
 from hft.counters import RoleState
 from hft.records import Action, FeedState, Mode, OrderState
+from hft.roles.callback_note import Callback
 from hft.roles.containment import CallbackWatch, IncidentBook, event_text
 from hft.roles.context import Context, InstrumentWatch
 from hft.roles.desk import Desk, IdlePlugin, rank
-from hft.roles.strategy_control import StrategyControl
+from hft.roles.strategy_control import DIED, StrategyControl
 from hft.roles.strategy_core import StrategyCore
 from hft.strategy.base import InstrumentView
 from hft.strategy.change import Change, Inventory
@@ -65,6 +66,7 @@ class StrategyEngine(StrategyCore):
         self._page.state = int(RoleState.RECOVERING)
         self.callback_watch.arm()
         self._control.load()
+        self._control.blame(now_ns)
         views = {view.instrument_id: view for view in self._watch.poll()}
         for strategy_id, config in enumerate(self._context.config.strategies, start=1):
             self._order_ids[strategy_id] = OrderIdMaker(strategy_id, self._context.epoch)
@@ -85,18 +87,20 @@ class StrategyEngine(StrategyCore):
         One that cannot be loaded ends the start of the system, as any wrong setting does. Later,
         in a successor, it is paused from the start: the others do not notice.
         """
-        problem, plugin = "", None
+        problem = self._control.pause_of(config, instrument.symbol)
+        plugin: object = IdlePlugin()
         try:
-            plugin = self._control.make(config, instrument)
+            if not problem.startswith(DIED):
+                plugin = self._control.make(config, instrument)
         except StrategyLoadError as error:
             if self._context.is_first:
                 raise
-            problem, plugin = f"{error.message}. {error.remedy}", IdlePlugin()
+            problem = problem or f"{error.message}. {error.remedy}"
             self._page.fail(error.message)
         mode = self._control.mode_of(config)
         inventory = self.inventory(mode, instrument.instrument_id)
         desk = Desk(config, plugin, instrument, inventory, strategy_id, mode)
-        desk.pause_reason = problem or self._control.pause_of(desk)
+        desk.pause_reason = problem
         desk.targets.orders.bind(partial(self._send_explicit, desk))
         self.desks.append(desk)
         self._desks_of.setdefault(instrument.instrument_id, []).append(desk)
@@ -186,21 +190,22 @@ class StrategyEngine(StrategyCore):
     ) -> None:
         """A callback raised, or stayed and was interrupted."""
         name = getattr(handler, "__name__", "callback")
-        self.contained(desk, error, f"{name} of\n{event_text(record)}")
+        self.contained(desk, error, name, event_text(record))
 
     def _flooded(self, desk: Desk) -> None:
-        self.contained(desk, _flood(desk), "quote_rules of\n  targets")
+        self.contained(desk, _flood(desk), "quote_rules", "  targets")
 
-    def contained(self, desk: Desk, error: BaseException, event: str) -> None:
+    def contained(self, desk: Desk, error: BaseException, where: str, event: str) -> None:
         """Pause a desk whose plug-in failed, and keep what its author needs."""
         what = getattr(error, "message", None) or repr(error)
         desk.errors += 1
-        desk.pause_reason = f"{event.partition(chr(10))[0]}: {what}"
+        desk.pause_reason = f"{where}: {what}"
         desk.targets.withdraw()
         desk.has_news = True
         self._page.count(counters.PLUGIN_ERRORS.id)
         self._page.fail(f"{desk.config.name} {desk.instrument.symbol}: {error!r}")
-        self.incidents.note(desk.config.name, f"{desk.instrument.symbol}: {what}", error, event)
+        place = f"{desk.instrument.symbol}, {where}: {what}"
+        self.incidents.note(desk.config.name, place, error, event)
         self._control.note_pause(desk)
         traceback.print_exception(error)
 
@@ -213,7 +218,7 @@ class StrategyEngine(StrategyCore):
             and book.venue_seq != desk.book_seq
         ):
             desk.book_seq = book.venue_seq
-            self.call(desk, desk.on_book, book)
+            self.call(desk, Callback.ON_BOOK, desk.on_book, book)
 
     def _run_timers(self, now_ns: int) -> None:
         if now_ns - self._cells_ns >= CELLS_NS:
@@ -249,7 +254,7 @@ class StrategyEngine(StrategyCore):
                 desk.instrument = instrument
                 desk.targets.set_instrument(instrument)
                 if desk.on_instrument is not None:
-                    self.call(desk, desk.on_instrument, instrument)
+                    self.call(desk, Callback.ON_INSTRUMENT, desk.on_instrument, instrument)
 
     # -- intents --------------------------------------------------------------------------------
 

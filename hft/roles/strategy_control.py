@@ -15,7 +15,8 @@ from hft.config import StrategyConfig
 from hft.core.instruments import InstrumentRules
 from hft.errors import HftError, UsageError
 from hft.records import Mode
-from hft.roles.containment import held_bytes, resident_bytes
+from hft.roles.callback_note import Callback, Note, deaths
+from hft.roles.containment import LOAD_TICKS, START_TICKS, held_bytes, resident_bytes
 from hft.roles.context import Context
 from hft.roles.desk import MODES, PAUSED_BY, Desk, IdlePlugin
 from hft.roles.strategy_status import (
@@ -33,7 +34,13 @@ from hft.roles.strategy_status import (
     strategies_dir,
 )
 from hft.strategy.errors import CallbackOverrunError, StrategyError, StrategyLoadError
-from hft.strategy.loader import load_class, load_parameters, make_strategy, source_path
+from hft.strategy.loader import (
+    load_anew,
+    load_class,
+    load_parameters,
+    make_strategy,
+    source_path,
+)
 from hft.units import NS_PER_S
 from ipc import Command
 
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
 FILES_NS: Final = NS_PER_S
 """How often it is looked whether a plug-in's file has changed."""
 ANSWERS_MAX: Final = 32
+DIED: Final = "the process died or hung in its "
 MIB: Final = 1 << 20
 GROWTH_BYTES_MAX: Final = 256 * MIB
 """A process that has grown by so much since its start has a plug-in that leaks."""
@@ -89,19 +97,47 @@ class StrategyControl:
         Raises:
             StrategyLoadError: the plug-in or its parameters do not hold.
         """
+        ticks_max = START_TICKS
         plugin_class = self._classes.get(config.name)
         if plugin_class is None:
-            plugin_class = self._classes[config.name] = load_class(config.plugin)
+            plugin_class = self._watched(config, load_class, config.plugin, ticks_max=ticks_max)
+            self._classes[config.name] = plugin_class
             self._mtimes_ns[config.name] = _mtime_ns(config.plugin)
-        return self._make(config, plugin_class, self._kept(config).parameters, instrument)
+        parameters = self._kept(config).parameters
+        return self._watched(
+            config, self._make, config, plugin_class, parameters, instrument, ticks_max=ticks_max
+        )
 
     def mode_of(self, config: StrategyConfig) -> Mode:
         """The mode to start in."""
         return MODES[self._kept(config).mode or config.mode]
 
-    def pause_of(self, desk: Desk) -> str:
+    def pause_of(self, config: StrategyConfig, symbol: str) -> str:
         """Why a desk stays paused over a restart; empty: it does not."""
-        return self._kept(desk.config).pauses.get(desk.instrument.symbol, "")
+        return self._kept(config).pauses.get(symbol, "")
+
+    def blame(self, now_ns: int) -> None:
+        """Pause from the start the strategies that processes died in, with all that is theirs.
+
+        Their code is not even loaded: that may be what killed.
+        """
+        settings, page = self._context.config.supervisor, self._context.page
+        symbols = {one.instrument_id: one.symbol for one in self._context.plan.instruments}
+        guilty = deaths(page, now_ns, settings.crash_window_s, settings.crashes_max)
+        for note in guilty:
+            config = self._context.config.strategies[note.strategy_id - 1]
+            where = note.callback.name.lower()
+            if symbol := symbols.get(note.instrument_id):
+                where += f" on {symbol}"
+            reason = f"{DIED}{where}"
+            for symbol in config.symbols:
+                self._kept(config).pauses[symbol] = reason
+            error = StrategyError(reason, remedy="Mend it; hft strategy resume loads it anew.")
+            event = "  none is known: nothing of the process was left"
+            self._engine.incidents.note(config.name, reason, error, event)
+            page.count(counters.PLUGIN_ERRORS.id)
+            page.fail(f"{config.name}: {reason}")
+            self._has_incident = True
 
     def note_pause(self, desk: Desk) -> None:
         """A plug-in failed: a successor is not to call it again before a person looked."""
@@ -161,7 +197,7 @@ class StrategyControl:
             f"{self.growth_bytes_max // MIB} MiB",
             remedy="Bound what it keeps; hft strategy reload begins anew.",
         )
-        self._engine.contained(desk, error, "memory of\n  the plug-in")
+        self._engine.contained(desk, error, "memory", "  the plug-in")
         desk.install(IdlePlugin())
 
     def _carry_out(self, command: Command) -> Answer:
@@ -221,7 +257,9 @@ class StrategyControl:
             raise UsageError("set needs a parameter and its value", remedy="Write key=value.")
         kept = self._kept(config)
         parameters = {**kept.parameters, key: text}
-        plugin_class = self._classes.get(config.name) or load_class(config.plugin)
+        plugin_class = self._classes.get(config.name) or self._watched(
+            config, load_class, config.plugin
+        )
         self._replace(config, plugin_class, parameters)
         kept.parameters = parameters
         self._keep()
@@ -254,7 +292,7 @@ class StrategyControl:
         when = time.strftime("%H:%M:%S UTC", time.gmtime())
         self._mtimes_ns[config.name] = _mtime_ns(config.plugin)
         try:
-            plugin_class = self._watched(config, load_class, config.plugin, is_anew=True)
+            plugin_class = self._watched(config, load_anew, config.plugin)
             self._replace(config, plugin_class, self._kept(config).parameters)
         except StrategyLoadError as error:
             self._loaded[config.name] = f"{when} refused, the old one runs: {error.message}"
@@ -300,11 +338,18 @@ class StrategyControl:
         self._watched(config, restore, state)
 
     def _watched(
-        self, config: StrategyConfig, handler: Callable[..., Any], *arguments: Any, **named: Any
+        self,
+        config: StrategyConfig,
+        handler: Callable[..., Any],
+        *arguments: Any,
+        ticks_max: int = LOAD_TICKS,
     ) -> Any:
         """Call what belongs to a plug-in's author; whatever goes wrong is a StrategyLoadError."""
+        page = self._context.page
+        strategy_id = self._context.config.strategies.index(config) + 1
+        page.set_gauge(counters.IN_CALLBACK.id, Note(strategy_id, 0, Callback.LOADING).word)
         try:
-            return self._engine.callback_watch.call(lambda: handler(*arguments, **named))
+            return self._engine.callback_watch.call(handler, *arguments, ticks_max=ticks_max)
         except StrategyLoadError:
             raise
         except CallbackOverrunError as error:
@@ -317,6 +362,8 @@ class StrategyControl:
             raise StrategyLoadError(
                 f"{config.plugin}: {name} raised {error!r}", remedy="Mend the plug-in."
             ) from error
+        finally:
+            page.set_gauge(counters.IN_CALLBACK.id, 0)
 
     def _make(
         self,

@@ -55,7 +55,9 @@ cdef class StrategyCore:
     cdef int poll_market(self) except -1
     cdef int show_market(self, Desk desk, int kind) except -1
     cdef bint may_quote(self, Desk desk) noexcept
-    cdef int notify(self, Desk desk, handler, record) except -1
+    cdef void enter(self, Desk desk, int64_t callback) noexcept nogil
+    cdef void leave(self) noexcept nogil
+    cdef int notify(self, Desk desk, int64_t callback, handler, record) except -1
     cdef int offer_wishes(self, Desk desk, int64_t now_ns) except -1
     cdef int offer_changes(self, Desk desk, int64_t now_ns) except -1
     cdef uint64_t offer(self, Desk desk, Change change) except? 0

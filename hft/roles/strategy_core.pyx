@@ -17,6 +17,8 @@ from ipc.page_stores cimport PageStores
 from ipc.ring cimport RingReader, RingWriter
 
 from hft import counters, graph, records, units
+from hft.roles import callback_note
+from hft.roles.callback_note import Callback
 from hft.strategy import orders
 
 EXECUTIONS_PER_CYCLE_MAX = 64
@@ -51,6 +53,15 @@ cdef uint64_t REFUSALS_SEEN = counters.REFUSALS_SEEN.id
 cdef uint64_t BACK_PRESSURE = counters.BACK_PRESSURE.id
 cdef uint64_t INTENTS = counters.INTENTS.id
 cdef uint64_t STRATEGY_NS = counters.STRATEGY_NS.id
+cdef uint64_t IN_CALLBACK = counters.IN_CALLBACK.id
+cdef int CALLBACK_SHIFT = callback_note.CALLBACK_SHIFT
+cdef int64_t ON_TOP_OF_BOOK = Callback.ON_TOP_OF_BOOK
+cdef int64_t ON_TIMER = Callback.ON_TIMER
+cdef int64_t ON_EXECUTION = Callback.ON_EXECUTION
+cdef int64_t ON_FEED_STATUS = Callback.ON_FEED_STATUS
+cdef int64_t ON_MARK = Callback.ON_MARK
+cdef int64_t ON_REFUSAL = Callback.ON_REFUSAL
+cdef int64_t ON_TRADE = Callback.ON_TRADE
 
 assert orders.NO_ORDER == 0
 
@@ -143,7 +154,7 @@ cdef class StrategyCore:
                 desk.note_header(EXECUTIONS_RING, <const hft_header *> execution)
                 desk.targets.on_execution(record, now_ns)
                 if desk.on_execution is not None:
-                    self.notify(desk, desk.on_execution, record)
+                    self.notify(desk, ON_EXECUTION, desk.on_execution, record)
                 desk.has_news = True
             elif desk.targets.holds(execution.order_id):
                 desk.targets.on_execution(record, now_ns)
@@ -183,7 +194,7 @@ cdef class StrategyCore:
                 self.page.add(REFUSALS_SEEN, 1)
                 desk.targets.on_refusal(self.decision, now_ns)
                 if desk.on_refusal is not None:
-                    self.notify(desk, desk.on_refusal, self.decision)
+                    self.notify(desk, ON_REFUSAL, desk.on_refusal, self.decision)
         if decisions.lapped:
             self._note_lapped()
             self._is_settled = False
@@ -220,17 +231,17 @@ cdef class StrategyCore:
         if kind == TRADE:
             if desk.on_trade is not None:
                 desk.note_header(MARKET_RING, header)
-                self.notify(desk, desk.on_trade, self.trade)
+                self.notify(desk, ON_TRADE, desk.on_trade, self.trade)
         elif kind == MARK_PRICE:
             if desk.on_mark is not None:
                 desk.note_header(MARKET_RING, header)
-                self.notify(desk, desk.on_mark, self.mark)
+                self.notify(desk, ON_MARK, desk.on_mark, self.mark)
         elif kind == FEED_STATUS:
             (<hft_top_of_book *> desk.top.data).feed_state = status.feed_state
             desk.is_fed = status.feed_state == LIVE
             desk.note_header(MARKET_RING, header)
             if desk.on_feed_status is not None:
-                self.notify(desk, desk.on_feed_status, self.status)
+                self.notify(desk, ON_FEED_STATUS, desk.on_feed_status, self.status)
             desk.has_news = True
         return 0
 
@@ -250,12 +261,14 @@ cdef class StrategyCore:
         if self.may_quote(desk) and (<hft_top_of_book *> desk.top.data).recv_ns:
             watch.calls += 1
             watch.inside = watch.calls
+            self.enter(desk, ON_TOP_OF_BOOK)
             try:
                 desk.on_top_of_book(now_ns, desk.top, desk.inventory.position_e8, desk.targets)
                 watch.inside = 0
             except BaseException as error:
                 watch.inside = 0
                 self._failed(desk, desk.on_top_of_book, error, desk.top)
+            self.leave()
             if desk.on_book is not None:
                 self._show_book(desk)
         self.offer_wishes(desk, now_ns)
@@ -265,18 +278,27 @@ cdef class StrategyCore:
         cdef CallbackMark watch = self.watch
         watch.calls += 1
         watch.inside = watch.calls
+        self.enter(desk, ON_TIMER)
         try:
             desk.on_timer(now_ns, desk.targets)
             watch.inside = 0
         except BaseException as error:
             watch.inside = 0
             self._failed(desk, desk.on_timer, error, desk.targets)
+        self.leave()
 
-    def call(self, Desk desk not None, handler, record):
+    cdef void enter(self, Desk desk, int64_t callback) noexcept nogil:
+        """Note whose code runs now, for the successor of a process that it ends."""
+        self.page.store_gauge(IN_CALLBACK, desk.place | callback << CALLBACK_SHIFT)
+
+    cdef void leave(self) noexcept nogil:
+        self.page.store_gauge(IN_CALLBACK, 0)
+
+    def call(self, Desk desk not None, int64_t callback, handler, record):
         """One of the callbacks that a plug-in may have or not."""
-        self.notify(desk, handler, record)
+        self.notify(desk, callback, handler, record)
 
-    cdef int notify(self, Desk desk, handler, record) except -1:
+    cdef int notify(self, Desk desk, int64_t callback, handler, record) except -1:
         """A callback that raises or stays pauses its desk; the others do not notice."""
         cdef CallbackMark watch = self.watch
         if desk.pause_reason:
@@ -284,12 +306,14 @@ cdef class StrategyCore:
         desk.has_wishes = True
         watch.calls += 1
         watch.inside = watch.calls
+        self.enter(desk, callback)
         try:
             handler(self._now_ns, record, desk.inventory.position_e8, desk.targets)
             watch.inside = 0
         except BaseException as error:
             watch.inside = 0
             self._failed(desk, handler, error, record)
+        self.leave()
         return 0
 
     # -- intents ------------------------------------------------------------------------------

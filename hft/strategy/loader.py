@@ -68,6 +68,11 @@ def load_class(plugin: str, *, is_anew: bool = False) -> type[Any]:
     return found
 
 
+def load_anew(plugin: str) -> type[Any]:
+    """``load_class`` from the source as it is now."""
+    return load_class(plugin, is_anew=True)
+
+
 def source_path(plugin: str) -> Path | None:
     """The file that a plug-in stands in, None: it is not Python source."""
     place = _resolve(plugin).rpartition(":")[0]

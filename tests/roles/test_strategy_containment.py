@@ -10,6 +10,7 @@ import pytest
 from hft import counters
 from hft.config import StrategyConfig
 from hft.records import Action, ExecKind, Side
+from hft.roles.callback_note import Callback, Note
 from hft.roles.containment import CallbackWatch
 from hft.roles.desk import IntentBudget
 from hft.roles.strategy import StrategyEngine
@@ -246,3 +247,33 @@ def test_a_plugin_that_leaks_is_paused_and_let_go(house, make_market, tmp_path, 
     assert "it holds" in desk.pause_reason
     assert not hasattr(desk.plugin, "hoard")
     assert not neighbour.pause_reason
+
+
+def test_a_second_death_in_a_callback_pauses_its_strategy_and_the_first_does_not(
+    house, make_market, tmp_path
+) -> None:
+    path = hostile(tmp_path, "pass")
+    both = [
+        StrategyConfig(name=name, plugin=f"{path}:Joiner", symbols=(symbol,))
+        for name, symbol in (("killer", "BTCUSDT"), ("good", "ETHUSDT"))
+    ]
+    market = make_market(None, *both)
+    note = Note(1, BTC, Callback.ON_TOP_OF_BOOK)
+    engine, context = start(house)
+    context.page.set_gauge(counters.IN_CALLBACK.id, note.word)  # killed at random, for once
+    house.end(context)
+    engine, context = start(house)
+    assert [desk.pause_reason for desk in engine.desks] == ["", ""]
+    context.page.set_gauge(counters.IN_CALLBACK.id, note.word)
+    house.end(context)
+    engine, context = start(house)
+    killer, good = engine.desks
+    assert killer.pause_reason == "the process died or hung in its on_top_of_book on BTCUSDT"
+    assert not good.pause_reason
+    market.tick(50, 52, ETH)
+    engine.do_work(time.monotonic_ns())
+    assert market.intents() == [(Action.PLACE, Side.BUY, 50, ETH)]
+    assert context.page.gauge(counters.IN_CALLBACK.id) == 0
+    assert (
+        "on_top_of_book" in (house.run_dir / "strategies" / "killer" / "last_error.txt").read_text()
+    )

@@ -26,6 +26,7 @@ from hft.config import StrategyConfig, SystemConfig
 from hft.core.generated.views import Instrument, Trade
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK
 from hft.records import InstrumentStatus, Kind
+from hft.roles.callback_note import Callback
 from hft.roles.context import Context
 from hft.roles.strategy import StrategyEngine
 from hft.strategy.base import StrategyParameters
@@ -148,7 +149,7 @@ def _measure_engine(engine: StrategyEngine, batches: int) -> dict[str, Cost]:
     assert engine.callback_watch.calls == before + 1, "the plug-in is not called"
     return {
         "direct": _cost(lambda: handler(now_ns, trade, inventory.position_e8, targets), batches),
-        "engine": _cost(lambda: engine.call(desk, handler, trade), batches),
+        "engine": _cost(lambda: engine.call(desk, Callback.ON_TRADE, handler, trade), batches),
         "top": _cost(lambda: engine.run_plugin(desk, now_ns), batches),
     }
 

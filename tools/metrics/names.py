@@ -45,6 +45,9 @@ _GAUGE_ROLES: Final = {
     counters.LAST_FRAME_NS: ("feed",),
     counters.LIVE_INSTRUMENTS: ("feed",),
     counters.RECONCILED_NS: ("account",),
+    counters.DIED_IN_NS: ("strategy",),
+    counters.IN_CALLBACK: ("strategy",),
+    counters.DIED_IN: ("strategy",),
     counters.AGREES: ("account",),
     counters.DIFFERS: ("account",),
     counters.BANNED_UNTIL_MS: _VENUE_ROLES,
@@ -55,7 +58,7 @@ _GAUGE_ROLES: Final = {
     counters.LIMITS_VERSION: ("risk",),
     counters.PAUSED_STRATEGIES: ("risk",),
 }
-MOMENTS: Final = frozenset({counters.LAST_FRAME_NS, counters.RECONCILED_NS})
+MOMENTS: Final = frozenset({counters.LAST_FRAME_NS, counters.RECONCILED_NS, counters.DIED_IN_NS})
 """Gauges that hold a monotonic time: exported as the time that has passed since."""
 ENDS: Final = frozenset({counters.BANNED_UNTIL_MS, counters.PAUSED_UNTIL_MS})
 """Gauges that hold a monotonic time to come, ms: exported as the time that is left."""
