@@ -4,7 +4,9 @@ What blocks in C or ends the process cannot be caught by anything in it. So whos
 noted before it is called, in two plain stores around the call; a successor finds the note::
 
     63      56 55      48 47            32 31                             0
-    [ unused  | callback | strategy_id   |          instrument_id         ]
+    [ deaths  | callback | strategy_id   |          instrument_id         ]
+
+``deaths`` counts those in one strategy, one soon after the other; it stands in ``died_in`` alone.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from hft.units import NS_PER_S
 
 STRATEGY_SHIFT: Final = 32
 CALLBACK_SHIFT: Final = 48
+COUNT_SHIFT: Final = 56
+COUNT_MAX: Final = 127
 
 
 class Callback(IntEnum):
@@ -58,21 +62,25 @@ class Note(NamedTuple):
         )
 
 
-def deaths(page: ipc.RolePage, now_ns: int, window_s: float, crashes_max: int) -> list[Note]:
-    """Where the last processes died that make a plug-in guilty; none: nobody is.
+def culprit(page: ipc.RolePage, now_ns: int, window_s: float, crashes_max: int) -> Note | None:
+    """Where the last process died, when that makes the plug-in guilty; None: nobody is.
 
     One death proves nothing: whoever kills at random may hit a callback, although those take
-    microseconds. Two within the window do, and a third would be a crash loop, which ends the
-    system: so both places are to blame, be they of one plug-in or of two. Where the second death
-    is a crash loop already, the first has to do.
+    microseconds. The death that leaves one more to the crash loop, which would end the system,
+    does, when all of them were in callbacks of one strategy, each within the window of the last.
     """
     word = page.gauge(counters.IN_CALLBACK.id)
     if not word:
-        return []
+        return None
+    note = Note.parse(word)
     before, before_ns = page.gauge(counters.DIED_IN.id), page.gauge(counters.DIED_IN_NS.id)
-    page.set_gauge(counters.DIED_IN.id, word)
+    is_again = (
+        before
+        and Note.parse(before).strategy_id == note.strategy_id
+        and now_ns - before_ns <= window_s * NS_PER_S
+    )
+    count = min((before >> COUNT_SHIFT if is_again else 0) + 1, COUNT_MAX)
+    page.set_gauge(counters.DIED_IN.id, word | count << COUNT_SHIFT)
     page.set_gauge(counters.DIED_IN_NS.id, now_ns)
     page.set_gauge(counters.IN_CALLBACK.id, 0)
-    if before and now_ns - before_ns <= window_s * NS_PER_S:
-        return [Note.parse(word), Note.parse(before)]
-    return [Note.parse(word)] if crashes_max <= 2 else []
+    return note if count >= max(1, min(crashes_max, COUNT_MAX + 1) - 1) else None

@@ -15,7 +15,7 @@ from hft.config import StrategyConfig
 from hft.core.instruments import InstrumentRules
 from hft.errors import HftError, UsageError
 from hft.records import Mode
-from hft.roles.callback_note import Callback, Note, deaths
+from hft.roles.callback_note import Callback, Note, culprit
 from hft.roles.containment import LOAD_TICKS, START_TICKS, held_bytes, resident_bytes
 from hft.roles.context import Context
 from hft.roles.desk import MODES, PAUSED_BY, Desk, IdlePlugin
@@ -117,27 +117,28 @@ class StrategyControl:
         return self._kept(config).pauses.get(symbol, "")
 
     def blame(self, now_ns: int) -> None:
-        """Pause from the start the strategies that processes died in, with all that is theirs.
+        """Pause from the start the strategy that processes died in, with all that is its own.
 
-        Their code is not even loaded: that may be what killed.
+        Its code is not even loaded: that may be what killed.
         """
         settings, page = self._context.config.supervisor, self._context.page
+        note = culprit(page, now_ns, settings.crash_window_s, settings.crashes_max)
+        if note is None:
+            return
         symbols = {one.instrument_id: one.symbol for one in self._context.plan.instruments}
-        guilty = deaths(page, now_ns, settings.crash_window_s, settings.crashes_max)
-        for note in guilty:
-            config = self._context.config.strategies[note.strategy_id - 1]
-            where = note.callback.name.lower()
-            if symbol := symbols.get(note.instrument_id):
-                where += f" on {symbol}"
-            reason = f"{DIED}{where}"
-            for symbol in config.symbols:
-                self._kept(config).pauses[symbol] = reason
-            error = StrategyError(reason, remedy="Mend it; hft strategy resume loads it anew.")
-            event = "  none is known: nothing of the process was left"
-            self._engine.incidents.note(config.name, reason, error, event)
-            page.count(counters.PLUGIN_ERRORS.id)
-            page.fail(f"{config.name}: {reason}")
-            self._has_incident = True
+        config = self._context.config.strategies[note.strategy_id - 1]
+        where = note.callback.name.lower()
+        if symbol := symbols.get(note.instrument_id):
+            where += f" on {symbol}"
+        reason = f"{DIED}{where}"
+        for symbol in config.symbols:
+            self._kept(config).pauses[symbol] = reason
+        error = StrategyError(reason, remedy="Mend it; hft strategy resume loads it anew.")
+        event = "  none is known: nothing of the process was left"
+        self._engine.incidents.note(config.name, reason, error, event)
+        page.count(counters.PLUGIN_ERRORS.id)
+        page.fail(f"{config.name}: {reason}")
+        self._has_incident = True
 
     def note_pause(self, desk: Desk) -> None:
         """A plug-in failed: a successor is not to call it again before a person looked."""

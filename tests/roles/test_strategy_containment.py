@@ -10,7 +10,7 @@ import pytest
 from hft import counters
 from hft.config import StrategyConfig
 from hft.records import Action, ExecKind, Side
-from hft.roles.callback_note import Callback, Note
+from hft.roles.callback_note import Callback, Note, culprit
 from hft.roles.containment import CallbackWatch
 from hft.roles.desk import IntentBudget
 from hft.roles.strategy import StrategyEngine
@@ -277,3 +277,13 @@ def test_a_second_death_in_a_callback_pauses_its_strategy_and_the_first_does_not
     assert (
         "on_top_of_book" in (house.run_dir / "strategies" / "killer" / "last_error.txt").read_text()
     )
+
+
+def test_deaths_in_callbacks_of_different_strategies_or_long_apart_pause_nobody(house) -> None:
+    page = house.context("strategy").page
+    first, second = Note(1, BTC, Callback.ON_TIMER), Note(2, ETH, Callback.ON_TIMER)
+    for now_s, note in ((0, first), (1, second), (2, first), (70, first)):
+        page.set_gauge(counters.IN_CALLBACK.id, note.word)
+        assert culprit(page, now_s * NS_PER_S, window_s=60, crashes_max=3) is None
+    page.set_gauge(counters.IN_CALLBACK.id, first.word)
+    assert culprit(page, 71 * NS_PER_S, window_s=60, crashes_max=3) == first

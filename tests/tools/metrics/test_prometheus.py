@@ -207,6 +207,7 @@ def dashboard_expressions(instance: str) -> list[str]:
         target["expr"].replace("$instance", instance)
         for panel in dashboard["panels"]
         for target in panel.get("targets", ())
+        if "hft_paper_" not in target["expr"]  # the demo has no strategy on paper
     ]
 
 
