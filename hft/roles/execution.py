@@ -263,7 +263,11 @@ class Execution:
         """Nothing happens: keep the order path in the caches. Not sooner again than need be."""
         if self._rehearsal is not None and now_ns - self._rehearsed_ns >= REHEARSE_EVERY_NS:
             self._rehearsed_ns = now_ns
-            self._rehearsal.run()
+            try:
+                self._rehearsal.run()
+            except Exception as error:  # what is only practised ends nothing that is real
+                self._rehearsal = None
+                self._page.fail(f"the order path is not rehearsed any more: {error!r}")
             self.look_ahead(now_ns)
 
     def look_ahead(self, now_ns: int) -> None:

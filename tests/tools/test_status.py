@@ -1,7 +1,19 @@
 """The first line answers the question, the last line says what to do."""
 
+from pathlib import Path
+
 import msgspec
 
+from hft.config import StrategyConfig
+from hft.roles.strategy_status import (
+    OVERRIDES_FILE,
+    PRIORITY_RULE,
+    Kept,
+    Overrides,
+    replace_file,
+    strategies_dir,
+)
+from tools.system import status
 from tools.system.status import ProcessStatus, RoleStatus, Status, VenueStatus, render
 
 ROLE = RoleStatus(name="feed", process="hot", pid=7, cpu=3, state="ready", detail="1 of 1 live",
@@ -78,3 +90,24 @@ def test_role_that_never_started_is_told() -> None:
     line = render(msgspec.structs.replace(STATUS, roles=(dead,)))[2]
     assert "never" in line
     assert "never_started" in line
+
+
+def test_a_paused_strategy_is_a_problem_and_a_mode_is_told_as_it_is_now(made_system) -> None:
+    plan = made_system.plan
+    one = StrategyConfig(name="one", plugin="hft.strategy.maker:Maker", symbols=("BTCUSDT",))
+    other = msgspec.structs.replace(one, name="other")
+    config = msgspec.structs.replace(plan.config, strategies=(one, other))
+    plan = msgspec.structs.replace(plan, config=config)
+    kept = {"one": Kept(pauses={"BTCUSDT": "on_timer: no"}), "other": Kept(mode="observe")}
+    changed = Overrides(started_wall_ns=plan.started_wall_ns, strategies=kept)
+    replace_file(strategies_dir(Path(plan.state_dir)) / OVERRIDES_FILE, changed)
+    assert status._pauses(plan) == ["one is paused on BTCUSDT: on_timer: no"]
+    page = made_system.pages["strategy"]
+    assert status._detail(plan, "strategy", page, 0) == "1 live, 1 observe, 1 PAUSED"
+    assert status._shares_instruments(plan)
+
+
+def test_the_rule_for_strategies_on_one_instrument_is_told() -> None:
+    lines = render(msgspec.structs.replace(STATUS, sharing_rule=PRIORITY_RULE))
+    assert any(line.startswith("  shared    On one instrument") for line in lines)
+    assert max(map(len, lines)) <= 82

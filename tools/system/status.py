@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 import time
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from hft.counters import RoleState
 from hft.graph import RINGS, cursor_index
 from hft.records import TradingState
 from hft.roles.context import load_plan
+from hft.roles.strategy_status import PRIORITY_RULE, Kept, read_overrides
 from hft.units import NS_PER_MS, NS_PER_S
 from tools.system import endpoint
 from tools.system.notes import Notes, load_notes
@@ -93,6 +95,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     processes: tuple[ProcessStatus, ...]
     venue: VenueStatus
     metrics_url: str = ""
+    sharing_rule: str = ""
+    """How strategies that share an instrument get along; empty: none do."""
     """Where Prometheus reads it; empty: nowhere."""
     last_event: str
     last_event_wall_ns: int
@@ -157,6 +161,7 @@ class Looker:
             processes=process_statuses(plan, notes),
             venue=_venue_status(plan, execution, pages["feed"], now_ns),
             metrics_url=endpoint.url_of(self._run_dir),
+            sharing_rule=PRIORITY_RULE if _shares_instruments(plan) else "",
             last_event=event.text if event else "",
             last_event_wall_ns=event.wall_ns if event else 0,
         )
@@ -263,8 +268,12 @@ def _detail(plan: Plan, role: str, page: ipc.RolePage, now_ns: int) -> str:
             live = page.gauge(counters.LIVE_INSTRUMENTS.id)
             return f"{live} of {len(plan.instruments)} live"
         case "strategy":
-            modes = [strategy.mode for strategy in plan.config.strategies]
-            return ", ".join(f"{modes.count(mode)} {mode}" for mode in dict.fromkeys(modes))
+            kept = _kept(plan)
+            modes = [kept[one.name].mode or one.mode for one in plan.config.strategies]
+            words = [f"{modes.count(mode)} {mode}" for mode in dict.fromkeys(modes)]
+            if paused := sum(bool(one.pauses) for one in kept.values()):
+                words.append(f"{paused} PAUSED")
+            return ", ".join(words)
         case "risk":
             return TradingState(page.gauge(counters.PERMIT_STATE.id)).name.lower()
         case "execution":
@@ -283,6 +292,25 @@ def _detail(plan: Plan, role: str, page: ipc.RolePage, now_ns: int) -> str:
                 return "not yet compared"
             verdict = "agrees" if page.gauge(counters.AGREES.id) else "DIFFERS"
             return f"venue {verdict}, {(now_ns - reconciled_ns) / NS_PER_S:.1f} s ago"
+
+
+def _kept(plan: Plan) -> dict[str, Kept]:
+    """What was changed about each configured strategy since the start."""
+    found = read_overrides(Path(plan.state_dir), plan.started_wall_ns).strategies
+    return {one.name: found.get(one.name, Kept()) for one in plan.config.strategies}
+
+
+def _pauses(plan: Plan) -> list[str]:
+    return [
+        f"{name} is paused on {symbol}: {reason}"
+        for name, kept in _kept(plan).items()
+        for symbol, reason in kept.pauses.items()
+    ]
+
+
+def _shares_instruments(plan: Plan) -> bool:
+    symbols = [symbol for one in plan.config.strategies for symbol in one.symbols]
+    return len(set(symbols)) < len(symbols)
 
 
 def _venue_status(
@@ -320,7 +348,7 @@ def _problems(
             problems.append(f"{role.name} has not beaten for {role.beat_ms:,.0f} ms")
     if unknown := execution.gauge(counters.UNKNOWN_ORDERS.id):
         problems.append(f"{unknown} orders are unknown")
-    return problems
+    return problems + _pauses(plan)
 
 
 def _last_line(text: str) -> str:
@@ -368,6 +396,9 @@ def render(status: Status) -> list[str]:
                      f"  {state:<24} {role.work_per_s:>7,.0f} {role.behind:>6,}"
                      f" {restarts:>8} {memory:>6}")  # fmt: skip
     lines += _venue_lines(status.venue)
+    if status.sharing_rule:
+        lines += textwrap.wrap(f"shared    {status.sharing_rule}", 78, initial_indent="  ",
+                               subsequent_indent=" " * 12)  # fmt: skip
     if status.metrics_url:
         lines.append(f"  metrics   {status.metrics_url}")
     if status.last_event:
