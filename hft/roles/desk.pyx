@@ -136,14 +136,23 @@ cdef class Desk:
         self.cause_seq = 0
 
     def keep_clear(self):
-        """Bound the quotes by what desks of higher priority want or have on the other side."""
+        """Bound the quotes by what desks of higher priority want or have on the other side.
+
+        A quote never rests beyond the other side's best: whoever wants one there, by mistake or
+        not, claims no more than that.
+        """
+        cdef int64_t tick_e8 = self.rules.tick_e8
+        cdef int64_t bid_e8 = self.top.bid_e8, ask_e8 = self.top.ask_e8
         bid_max_e8 = ask_min_e8 = 0
         for desk in self.higher:
             if desk.mode is self.mode:
                 sell_e8, buy_e8 = desk.targets.claim_e8(Side.SELL), desk.targets.claim_e8(Side.BUY)
+                if sell_e8 and bid_e8:
+                    sell_e8 = max(sell_e8, bid_e8 + tick_e8)
+                if buy_e8 and ask_e8:
+                    buy_e8 = min(buy_e8, ask_e8 - tick_e8)
                 bid_max_e8 = better_e8(Side.SELL, bid_max_e8, sell_e8)
                 ask_min_e8 = better_e8(Side.BUY, ask_min_e8, buy_e8)
-        tick_e8 = self.rules.tick_e8
         bid_max_e8 = max(tick_e8, bid_max_e8 - tick_e8) if bid_max_e8 else 0
         ask_min_e8 = ask_min_e8 + tick_e8 if ask_min_e8 else 0
         self.targets.bound(bid_max_e8, ask_min_e8)

@@ -384,6 +384,21 @@ def test_the_lower_priority_keeps_a_tick_away_from_what_the_higher_wants(
     assert len(intents) == 2
 
 
+def test_an_absurd_wish_of_the_higher_pushes_nobody_out_of_the_market(
+    house, make_market, tmp_path
+) -> None:
+    market = crowd(make_market, tmp_path, ("low", 0, -1, "111"), ("high", 5, 1, "220"))
+    engine = start(house)
+    market.tick(100, 110)
+    engine.do_work(time.monotonic_ns())
+    high, low = engine.desks
+    number = high.targets.order_id(Side.BUY)
+    report(market, number, ExecKind.REJECTED, 220 * E8, Side.BUY, OrderState.REJECTED)
+    market.tick(100, 110)
+    engine.do_work(time.monotonic_ns())
+    assert low.targets.resting(Side.SELL)[0] == 111 * E8
+
+
 def test_an_order_in_the_way_of_the_higher_moves_first(house, make_market, tmp_path) -> None:
     market = crowd(make_market, tmp_path, ("low", 0, 1, "105"), ("high", 5, -1, "120"))
     engine = start(house)
@@ -412,12 +427,19 @@ def test_an_order_in_the_way_of_the_higher_moves_first(house, make_market, tmp_p
     assert (Action.AMEND, Side.SELL, 103, BTC) in market.intents()
 
 
-def report(market, order_id: int, kind: ExecKind, price_e8: int, side: Side) -> None:
+def report(
+    market,
+    order_id: int,
+    kind: ExecKind,
+    price_e8: int,
+    side: Side,
+    state: OrderState = OrderState.WORKING,
+) -> None:
     record = market.record
     record.clear()
     record.order_id, record.instrument_id, record.side = order_id, BTC, int(side)
     record.exec_kind, record.price_e8, record.qty_e8 = int(kind), price_e8, E8
-    record.leaves_qty_e8, record.order_state = E8, int(OrderState.WORKING)
+    record.leaves_qty_e8, record.order_state = E8, int(state)
     market._executions.offer()
 
 
