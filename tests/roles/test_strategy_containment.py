@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from hft import counters
 from hft.config import StrategyConfig
 from hft.records import Action, ExecKind, Side
 from hft.roles.callback_note import Callback, Note, culprit
-from hft.roles.containment import CallbackWatch
+from hft.roles.containment import CallbackWatch, held_bytes
 from hft.roles.desk import IntentBudget
 from hft.roles.strategy import StrategyEngine
 from hft.strategy.errors import CallbackOverrunError
@@ -287,3 +288,20 @@ def test_deaths_in_callbacks_of_different_strategies_or_long_apart_pause_nobody(
         assert culprit(page, now_s * NS_PER_S, window_s=60, crashes_max=3) is None
     page.set_gauge(counters.IN_CALLBACK.id, first.word)
     assert culprit(page, 71 * NS_PER_S, window_s=60, crashes_max=3) == first
+
+
+class Keeper:
+    """Holds what it is given."""
+
+    def __init__(self, kept: object) -> None:
+        self.kept = kept
+
+
+def test_many_small_objects_are_counted_and_the_same_one_again_is_not() -> None:
+    many = [{"price": float(number)} for number in range(100_000)]
+    by_key = {number: (float(number),) for number in range(100_000)}
+    real_bytes = sum(sys.getsizeof(one) + 24 for one in many)
+    without = held_bytes(Keeper(None))
+    assert 0.5 < (held_bytes(Keeper(many)) - without) / real_bytes < 2
+    assert held_bytes(Keeper(by_key)) - without > 100_000 * 64
+    assert held_bytes(Keeper([many[0]] * 100_000)) - without < 2_000_000
