@@ -29,19 +29,19 @@ HEADER_OFFSETS = {
     "mode": 46,
 }  # fmt: skip
 LAYOUTS = {
-    "top_of_book": Layout(128, 1, 0xC49121CC1EA041EF, {
-        "bid_e8": 48, "ask_e8": 56, "bid_qty_e8": 64, "ask_qty_e8": 72, "recv_ns": 80,
+    "top_of_book": Layout(128, 1, 0x4F28826B6CFACD2E, {
+        "bid_e8": 48, "ask_e8": 56, "bid_qty_e8": 64, "ask_qty_e8": 72, "as_of_ns": 80,
         "venue_ns": 88, "venue_seq": 96, "feed_state": 104, "is_book": 105,
         "reserved_1": 106, "reserved_2": 108, "reserved": 112,
     }),
-    "trade": Layout(128, 2, 0x4112500B1AA2FA59, {
-        "price_e8": 48, "qty_e8": 56, "trade_id": 64, "recv_ns": 72, "venue_ns": 80,
+    "trade": Layout(128, 2, 0x52F4C3963F2BC609, {
+        "price_e8": 48, "qty_e8": 56, "trade_id": 64, "as_of_ns": 72, "venue_ns": 80,
         "aggressor_side": 88, "is_aggregate": 89, "reserved_1": 90, "reserved_2": 92,
         "reserved": 96,
     }),
-    "mark_price": Layout(128, 3, 0x0AC36E226DAAB1C0, {
+    "mark_price": Layout(128, 3, 0x489DFD1ECAF52BEA, {
         "mark_e8": 48, "index_e8": 56, "funding_rate_e8": 64, "next_funding_ns": 72,
-        "recv_ns": 80, "venue_ns": 88, "reserved": 96,
+        "as_of_ns": 80, "venue_ns": 88, "reserved": 96,
     }),
     "feed_status": Layout(128, 4, 0x18204B59ED02E639, {
         "recv_ns": 48, "expected_seq": 56, "received_seq": 64, "gaps": 72,
@@ -81,8 +81,8 @@ LAYOUTS = {
         "journal_kind": 112, "order_state": 113, "reason": 114, "crc": 116,
         "fee_asset_id": 120, "is_maker": 122, "exec_kind": 123, "good_till_s": 124,
     }),
-    "book": Layout(720, 20, 0xDFC72750607D0714, {
-        "recv_ns": 48, "venue_ns": 56, "venue_seq": 64, "bid_count": 72, "ask_count": 74,
+    "book": Layout(720, 20, 0xB7FDA9D4701A03B9, {
+        "as_of_ns": 48, "venue_ns": 56, "venue_seq": 64, "bid_count": 72, "ask_count": 74,
         "feed_state": 76, "reserved_1": 77, "reserved_2": 78, "bid_e8": 80,
         "bid_qty_e8": 240, "ask_e8": 400, "ask_qty_e8": 560,
     }),

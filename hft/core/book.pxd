@@ -70,6 +70,7 @@ cdef class Book:
     cdef readonly bint is_live
     cdef readonly uint64_t last_seq
     cdef readonly int64_t recv_ns
+    cdef readonly int64_t as_of_ns
     cdef readonly int64_t venue_ns
     cdef readonly uint64_t expected_seq
     cdef readonly uint64_t received_seq

@@ -385,7 +385,7 @@ cdef class Book:
         top.ask_e8 = best.ask_e8
         top.bid_qty_e8 = best.bid_qty_e8
         top.ask_qty_e8 = best.ask_qty_e8
-        top.recv_ns = self.recv_ns
+        top.as_of_ns = self.as_of_ns
         top.venue_ns = self.venue_ns
         top.venue_seq = self.last_seq
         top.feed_state = self.feed_state()
@@ -404,7 +404,7 @@ cdef class Book:
         """``fill_book`` for a caller that holds the record."""
         memset(book, 0, sizeof(hft_book))
         self.fill_header(<hft_header *> book, KIND_BOOK)
-        book.recv_ns = self.recv_ns
+        book.as_of_ns = self.as_of_ns
         book.venue_ns = self.venue_ns
         book.venue_seq = self.last_seq
         book.feed_state = self.feed_state()
@@ -425,6 +425,7 @@ cdef class Book:
                 raise MemoryError
         self.last_seq = frame.last_seq
         self.recv_ns = frame.recv_ns
+        self.as_of_ns = frame.as_of_ns
         self.venue_ns = frame.venue_ns
         self.read_top(&top)
         top.first_seq = frame.first_seq

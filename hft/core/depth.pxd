@@ -20,6 +20,7 @@ cdef struct Frame:
     uint64_t last_seq
     uint64_t previous_seq
     int64_t recv_ns
+    int64_t as_of_ns
     int64_t venue_ns
     Py_ssize_t bid_start
     Py_ssize_t bid_count

@@ -18,6 +18,8 @@ class DepthUpdate:
     @property
     def recv_ns(self) -> int: ...
     @property
+    def as_of_ns(self) -> int: ...
+    @property
     def venue_ns(self) -> int: ...
     @property
     def event_ns(self) -> int: ...
@@ -43,6 +45,7 @@ class DepthUpdate:
         bids: Sequence[tuple[int, int]] = (),
         asks: Sequence[tuple[int, int]] = (),
         recv_ns: int = 0,
+        as_of_ns: int = 0,
         venue_ns: int = 0,
         is_snapshot: bool = False,
     ) -> None: ...

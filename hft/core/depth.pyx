@@ -72,7 +72,7 @@ cdef class DepthUpdate:
         return True
 
     def assign(self, instrument_id, *, first_seq, last_seq, previous_seq, bids=(), asks=(),
-               recv_ns=0, venue_ns=0, is_snapshot=False):
+               recv_ns=0, as_of_ns=0, venue_ns=0, is_snapshot=False):
         """Take an event from values: levels are pairs of price and quantity in 1e-8."""
         self.forget()
         if not self.reserve(len(bids) + len(asks)):
@@ -87,6 +87,7 @@ cdef class DepthUpdate:
         self.frame.last_seq = last_seq
         self.frame.previous_seq = previous_seq
         self.frame.recv_ns = recv_ns
+        self.frame.as_of_ns = as_of_ns or recv_ns
         self.frame.venue_ns = self.event_ns = venue_ns
         self.instrument_id = instrument_id
         self.is_snapshot = is_snapshot
@@ -110,6 +111,11 @@ cdef class DepthUpdate:
     def recv_ns(self):
         """Monotonic time at which the frame was read."""
         return self.frame.recv_ns
+
+    @property
+    def as_of_ns(self):
+        """Monotonic time as of which the event held at the venue, at most ``recv_ns``."""
+        return self.frame.as_of_ns
 
     @property
     def venue_ns(self):

@@ -64,7 +64,7 @@ cdef struct InstrumentExposure:
     int64_t multiplier_down_e8
     int64_t bid_e8
     int64_t ask_e8
-    int64_t recv_ns
+    int64_t as_of_ns
     int feed_state
     int64_t mark_e8
     int64_t mark_ns
@@ -180,10 +180,10 @@ cdef class Exposure:
     cdef InstrumentExposure *watched(self, uint32_t instrument_id) noexcept nogil
     cdef InstrumentExposure *watch(self, uint32_t instrument_id) except NULL
     cdef void set_top(
-        self, uint32_t instrument_id, int64_t bid_e8, int64_t ask_e8, int64_t recv_ns,
+        self, uint32_t instrument_id, int64_t bid_e8, int64_t ask_e8, int64_t as_of_ns,
         int feed_state) noexcept nogil
     cdef void set_mark(
-        self, uint32_t instrument_id, int64_t mark_e8, int64_t recv_ns,
+        self, uint32_t instrument_id, int64_t mark_e8, int64_t as_of_ns,
         int64_t funding_e8) noexcept nogil
     cdef int apply(self, const hft_execution *execution) except -1
     cdef int fill(self, const hft_execution *execution, OpenOrder *order) except -1

@@ -173,10 +173,10 @@ cdef class Exposure:
         instrument.multiplier_down_e8 = rules.multiplier_down_e8
         instrument.has_rules = instrument.tick_e8 > 0 and instrument.step_e8 > 0
 
-    def on_top(self, uint32_t instrument_id, int64_t bid_e8, int64_t ask_e8, int64_t recv_ns,
+    def on_top(self, uint32_t instrument_id, int64_t bid_e8, int64_t ask_e8, int64_t as_of_ns,
                int feed_state):
         """The newest top of book."""
-        self.set_top(instrument_id, bid_e8, ask_e8, recv_ns, feed_state)
+        self.set_top(instrument_id, bid_e8, ask_e8, as_of_ns, feed_state)
 
     def on_feed_state(self, uint32_t instrument_id, int feed_state):
         """The feed's own judgement of an instrument changed."""
@@ -185,28 +185,28 @@ cdef class Exposure:
             instrument.feed_state = feed_state
 
     def on_mark(
-        self, uint32_t instrument_id, int64_t mark_e8, int64_t recv_ns, int64_t funding_e8=0,
+        self, uint32_t instrument_id, int64_t mark_e8, int64_t as_of_ns, int64_t funding_e8=0,
     ):
         """The newest mark price, by which positions are valued, and the funding rate."""
-        self.set_mark(instrument_id, mark_e8, recv_ns, funding_e8)
+        self.set_mark(instrument_id, mark_e8, as_of_ns, funding_e8)
 
     def take_top(self, uint32_t instrument_id, TopOfBook top not None):
         """``on_top`` from a record."""
         cdef const hft_top_of_book *record = <const hft_top_of_book *> top.data
         self.set_top(
-            instrument_id, record.bid_e8, record.ask_e8, record.recv_ns, record.feed_state)
+            instrument_id, record.bid_e8, record.ask_e8, record.as_of_ns, record.feed_state)
 
     def take_mark(self, uint32_t instrument_id, MarkPrice mark not None):
         """``on_mark`` from a record."""
         cdef const hft_mark_price *record = <const hft_mark_price *> mark.data
-        self.set_mark(instrument_id, record.mark_e8, record.recv_ns, record.funding_rate_e8)
+        self.set_mark(instrument_id, record.mark_e8, record.as_of_ns, record.funding_rate_e8)
 
     def on_execution(self, Execution execution not None):
         """What happened to an order, or to the position without one of ours."""
         self.apply(<const hft_execution *> execution.data)
 
     cdef void set_top(
-        self, uint32_t instrument_id, int64_t bid_e8, int64_t ask_e8, int64_t recv_ns,
+        self, uint32_t instrument_id, int64_t bid_e8, int64_t ask_e8, int64_t as_of_ns,
         int feed_state,
     ) noexcept nogil:
         cdef InstrumentExposure *instrument = self.watched(instrument_id)
@@ -214,18 +214,18 @@ cdef class Exposure:
             return
         instrument.bid_e8 = bid_e8
         instrument.ask_e8 = ask_e8
-        instrument.recv_ns = recv_ns
+        instrument.as_of_ns = as_of_ns
         instrument.feed_state = feed_state
         if not instrument.mark_e8 and not instrument.gross_e8:
             self.revalue(instrument)  # the first price at which it can be valued
 
     cdef void set_mark(
-        self, uint32_t instrument_id, int64_t mark_e8, int64_t recv_ns, int64_t funding_e8,
+        self, uint32_t instrument_id, int64_t mark_e8, int64_t as_of_ns, int64_t funding_e8,
     ) noexcept nogil:
         cdef InstrumentExposure *instrument = self.watched(instrument_id)
         if instrument != NULL:
             instrument.mark_e8 = mark_e8
-            instrument.mark_ns = recv_ns
+            instrument.mark_ns = as_of_ns
             instrument.funding_e8 = funding_e8
             self.revalue(instrument)
 

@@ -500,7 +500,7 @@ cdef class RiskBook(Exposure):
             return REASON_INSTRUMENT_NOT_TRADING
         if instrument.feed_state != FEED_LIVE:
             return REASON_STALE_DATA
-        if is_older(instrument.recv_ns, bounds.feed_age_ns_max, now_ns):
+        if is_older(instrument.as_of_ns, bounds.feed_age_ns_max, now_ns):
             return REASON_STALE_DATA
         if instrument.mark_e8 and is_older(instrument.mark_ns, bounds.mark_age_ns_max, now_ns):
             return REASON_STALE_DATA

@@ -60,6 +60,7 @@ class Feed:
         self._marks, self._mark_cell = context.cell_writer("marks")
         self._books, book_cell = context.cell_writer("books")
         self._record = record
+        self._stale_ns = self._config.stale_ms * NS_PER_MS
         self._top_cell = top_cell
         self._top_view = TopOfBook(top_cell)
         self._book_cell = BookCell(book_cell)
@@ -81,14 +82,15 @@ class Feed:
             self._books,
             self._page,
             self._instruments,
+            self._stale_ns,
         )
-        self._stale_ns = self._config.stale_ms * NS_PER_MS
         self._sessions: list[MarketSession] = []
         self._rest: RestClient | None = None
         self._keeper: InstrumentKeeper | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._guard: Callable[[Callable[..., None]], Callable[..., None]] = lambda handler: handler
         self._execution = context.page_of("execution")
+        self._offset_ns = 0
         self._counted: dict[int, int] = {}
         self._reconnected_ns = 0
         self._tasks: Tasks | None = None
@@ -185,8 +187,8 @@ class Feed:
         """The ticker says that the book is wrong."""
         self._resync(instrument, FeedState.GAPPED, now_ns)
 
-    def on_stale_top(self, instrument: FeedInstrument, now_ns: int) -> None:
-        """A top ends the silence; it is published next."""
+    def on_doubtful_top(self, instrument: FeedInstrument, now_ns: int) -> None:
+        """A top ends the silence, or comes too late to be trusted; it is published next."""
         self._judge(instrument, now_ns, has_top=True)
 
     def on_wrong_book(self, instrument: FeedInstrument, now_ns: int) -> None:
@@ -350,7 +352,9 @@ class Feed:
     def do_work(self, now_ns: int) -> int:
         """Silence is judged by the clock: a silent feed calls nobody."""
         offset_ns = self._execution.gauge(counters.CLOCK_OFFSET_NS.id)
-        self.intake.venue_ahead_ns = time.time_ns() - time.monotonic_ns() + offset_ns
+        if offset_ns != self._offset_ns:  # our wall clock may step between two measurements
+            self._offset_ns = offset_ns
+            self._decoder.venue_ahead_ns = time.time_ns() - time.monotonic_ns() + offset_ns
         self._count(counters.FRAMES, self._decoder.frames)
         books = [instrument.book for instrument in self._instruments.values()]
         self._count(counters.BOOK_CHECKS, sum(book.comparisons for book in books))

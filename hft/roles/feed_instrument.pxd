@@ -13,7 +13,7 @@ cdef class FeedInstrument:
     cdef public object unsynced_state
     cdef public bint is_trading
     cdef public bint is_fetching
-    cdef public int64_t recv_ns
+    cdef readonly int64_t as_of_ns
     cdef public int64_t depth_ns
     cdef public int64_t ahead_ns
     cdef public int64_t apart_ns
@@ -22,3 +22,5 @@ cdef class FeedInstrument:
     cdef public uint64_t top_seq
     cdef public uint64_t connections
     cdef public int snapshot_event
+
+    cdef bint take_time(self, int64_t as_of_ns, int64_t recv_ns, int64_t stale_ns) noexcept nogil

@@ -9,7 +9,6 @@ class FeedInstrument:
     unsynced_state: FeedState
     is_trading: bool
     is_fetching: bool
-    recv_ns: int
     depth_ns: int
     ahead_ns: int
     apart_ns: int
@@ -23,6 +22,8 @@ class FeedInstrument:
     def instrument_id(self) -> int: ...
     @property
     def symbol(self) -> str: ...
+    @property
+    def as_of_ns(self) -> int: ...
     @property
     def book(self) -> Book: ...
     def restart(self, state: FeedState, *, is_new_connection: bool) -> None: ...

@@ -7,6 +7,9 @@ from hft.core.book cimport Book
 
 from hft.records import FeedState
 
+cdef int STALE = FeedState.STALE
+cdef int LIVE = FeedState.LIVE
+
 
 @cython.final
 cdef class FeedInstrument:
@@ -17,11 +20,12 @@ cdef class FeedInstrument:
     event, so that one of them that does not follow is missing.
 
     ``unsynced_state``: while the book is not in step with the stream, SYNCING or GAPPED.
-    ``recv_ns`` and ``depth_ns``: when the last frame and the last depth event came. ``ahead_ns``:
-    since when the ticker has been ahead of the book; ``apart_ns``: since when the ticker has not
-    told what the book's best levels are; ``waiting_ns``: since when a snapshot has waited for the
-    frames that reach it; 0 each: it is not so. ``top_seq``: the venue's number of the newest top
-    that was published on this connection. ``connections``: how often the numbering began anew;
+    ``as_of_ns``: as of when the newest data held at the venue, at most when they were read: what
+    was held back on its way is no sign of life. ``depth_ns``: when the last depth event came;
+    ``ahead_ns``: since when the ticker has been ahead of the book; ``apart_ns``: since when it has
+    not told what the book's best levels are; ``waiting_ns``: since when a snapshot has waited for
+    the frames that reach it; 0 each: it is not so. ``top_seq``: the venue's number of the newest
+    top that was published on this connection. ``connections``: how often the numbering began anew;
     what was asked for before is worth nothing. ``snapshot_event``: the last snapshot's.
     """
 
@@ -52,6 +56,12 @@ cdef class FeedInstrument:
             self.top_seq = 0
             self.connections += 1
 
+    cdef bint take_time(self, int64_t as_of_ns, int64_t recv_ns, int64_t stale_ns) noexcept nogil:
+        """A frame came. True: what was published of the age of the data may have changed by it."""
+        self.as_of_ns = max(self.as_of_ns, as_of_ns)
+        return self.state_code == STALE or (
+            self.state_code == LIVE and recv_ns - self.as_of_ns > stale_ns)
+
     def note_apart(self, int64_t bid_e8, int64_t ask_e8, int64_t now_ns):
         """Hold the book's best prices against those of the newest top that was published."""
         cdef Book book = self.book
@@ -78,6 +88,6 @@ cdef class FeedInstrument:
             return FeedState.HALTED
         if not self.book.is_live:
             return self.unsynced_state
-        if now_ns - self.recv_ns > stale_ns or self.silent_stream(now_ns, stale_ns):
+        if now_ns - self.as_of_ns > stale_ns or self.silent_stream(now_ns, stale_ns):
             return FeedState.STALE
         return FeedState.LIVE

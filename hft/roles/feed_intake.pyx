@@ -26,7 +26,6 @@ cdef int TOP = codec.TOP
 cdef int DEPTH = codec.DEPTH
 cdef int TRADE = codec.TRADE
 cdef int AGGREGATE_TRADE = codec.AGG_TRADE
-cdef int STALE = records.FeedState.STALE
 cdef int LIVE = records.FeedState.LIVE
 cdef uint64_t RECORDS = counters.RECORDS.id
 cdef uint64_t WORK = counters.WORK.id
@@ -50,6 +49,7 @@ cdef class FeedIntake(FrameSink):
         books: Writer of the books' cells.
         page: The feed's page.
         instruments: By their ids.
+        stale_ns: Data older than this are not to be trusted.
     """
 
     cdef object feed
@@ -68,11 +68,11 @@ cdef class FeedIntake(FrameSink):
     cdef object turn
     cdef int64_t recv_ns
     cdef readonly uint64_t staged
-    cdef public int64_t venue_ahead_ns
+    cdef int64_t stale_ns
 
     def __init__(self, feed, MarketDecoder decoder not None, record, market,
                  RingWriter depth not None, CellWriter tops not None, CellWriter books not None,
-                 PageStores page not None, instruments):
+                 PageStores page not None, instruments, stale_ns):
         PyObject_GetBuffer(record, &self.record_view, PyBUF_WRITABLE)
         self.top = <hft_top_of_book *> self.record_view.buf
         self.feed = feed
@@ -84,6 +84,7 @@ cdef class FeedIntake(FrameSink):
         self.tops = tops
         self.books = books
         self.page = page
+        self.stale_ns = stale_ns
         self.instruments = [None] * (max(instruments) + 1)
         for number, instrument in instruments.items():
             self.instruments[number] = instrument
@@ -115,7 +116,7 @@ cdef class FeedIntake(FrameSink):
         cdef hft_top_of_book *top = self.top
         cdef FeedInstrument instrument = <FeedInstrument> self.instruments[top.instrument_id]
         cdef Book book = instrument.book
-        instrument.recv_ns = recv_ns
+        cdef bint is_doubtful = instrument.take_time(top.as_of_ns, recv_ns, self.stale_ns)
         if book.check_ticker(top) == MISMATCH:
             self.feed.on_mismatch(instrument, recv_ns)
             return 0
@@ -125,19 +126,22 @@ cdef class FeedIntake(FrameSink):
         instrument.apart_ns = 0
         if not instrument.ahead_ns and top.venue_seq > book.last_seq:
             instrument.ahead_ns = recv_ns
-        if instrument.state_code == STALE:
-            self.feed.on_stale_top(instrument, recv_ns)
+        if is_doubtful:
+            self.feed.on_doubtful_top(instrument, recv_ns)
         top.feed_state = <unsigned char> instrument.state_code
         self.tops.write_value(top.instrument_id, <const char *> top)
-        self.page.add_ns(FEED_AGE_NS, recv_ns + self.venue_ahead_ns - top.venue_ns)
+        if self.decoder.venue_ahead_ns:
+            self.page.add_ns(FEED_AGE_NS, recv_ns + self.decoder.venue_ahead_ns - top.venue_ns)
         return self.stage_frame(recv_ns)
 
     cdef int take_depth(self, int64_t recv_ns) except -1:
         cdef MarketDecoder decoder = self.decoder
         cdef FeedInstrument instrument = <FeedInstrument> self.instruments[decoder.instrument_id]
         cdef Book book = instrument.book
+        cdef bint is_doubtful
         cdef int event
-        instrument.recv_ns = instrument.depth_ns = recv_ns
+        instrument.depth_ns = recv_ns
+        is_doubtful = instrument.take_time(decoder.frame.as_of_ns, recv_ns, self.stale_ns)
         instrument.ahead_ns = 0
         event = book.take_depth(decoder)
         if event == APPLIED:
@@ -146,7 +150,7 @@ cdef class FeedIntake(FrameSink):
                 return 0
             self.show_depth()
             self.show_book(instrument)
-            if instrument.state_code != LIVE:
+            if is_doubtful or instrument.state_code != LIVE:
                 self.feed.on_in_step(instrument, recv_ns)
         elif event == GAP or event == NEED_SNAPSHOT:
             self.feed.on_out_of_step(instrument, event == GAP, recv_ns)

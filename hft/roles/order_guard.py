@@ -180,4 +180,6 @@ class OrderGuard:
         """No live market data: what rests there is priced on nothing."""
         if not self._tops.read(instrument_id):
             return True
-        return self._top.feed_state != FeedState.LIVE or now_ns - self._top.recv_ns > self._stale_ns
+        return (
+            self._top.feed_state != FeedState.LIVE or now_ns - self._top.as_of_ns > self._stale_ns
+        )

@@ -169,7 +169,7 @@ class Paper:
         if not self._tops.read(instrument_id):
             return True
         is_live = self._top.feed_state == FeedState.LIVE
-        return not is_live or now_ns - self._top.recv_ns > self._stale_ns
+        return not is_live or now_ns - self._top.as_of_ns > self._stale_ns
 
     def _cancel_all(self, reason: Reason, now_ns: int) -> int:
         if not self._exchange.orders:

@@ -57,11 +57,11 @@ cdef class Judge:
         cdef hft_mark_price mark
         if self.tops.read_value(instrument_id, <char *> &top) == COPIED:
             book.set_top(
-                instrument_id, top.bid_e8, top.ask_e8, top.recv_ns, top.feed_state)
+                instrument_id, top.bid_e8, top.ask_e8, top.as_of_ns, top.feed_state)
         elif self.tops.read(instrument_id):
             book.take_top(instrument_id, self.top)
         if self.marks.read_value(instrument_id, <char *> &mark) == COPIED:
-            book.set_mark(instrument_id, mark.mark_e8, mark.recv_ns, mark.funding_rate_e8)
+            book.set_mark(instrument_id, mark.mark_e8, mark.as_of_ns, mark.funding_rate_e8)
         elif self.marks.read(instrument_id):
             book.take_mark(instrument_id, self.mark)
         return 0

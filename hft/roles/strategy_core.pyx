@@ -258,7 +258,7 @@ cdef class StrategyCore:
         """The newest top to a plug-in, and what it wants then to risk."""
         cdef CallbackMark watch = self.watch
         desk.has_news = False
-        if self.may_quote(desk) and (<hft_top_of_book *> desk.top.data).recv_ns:
+        if self.may_quote(desk) and (<hft_top_of_book *> desk.top.data).as_of_ns:
             watch.calls += 1
             watch.inside = watch.calls
             self.enter(desk, ON_TOP_OF_BOOK)

@@ -109,14 +109,14 @@ class Trial:
         top = self._top
         top.bid_e8, top.ask_e8 = parse_e8(bid), parse_e8(ask)
         top.bid_qty_e8, top.ask_qty_e8 = parse_e8(bid_qty), parse_e8(ask_qty)
-        top.recv_ns, top.feed_state = self.now_ns, int(FeedState.LIVE)
+        top.as_of_ns, top.feed_state = self.now_ns, int(FeedState.LIVE)
         top.instrument_id, top.venue_seq = self.instrument.instrument_id, top.venue_seq + 1
         self._call("on_top_of_book", top)
 
     def book(self, bids: Sequence[tuple[str, str]], asks: Sequence[tuple[str, str]]) -> None:
         """A new book: (price, quantity) of up to twenty levels a side, best first."""
         book = Book()
-        book.recv_ns, book.feed_state = self.now_ns, int(FeedState.LIVE)
+        book.as_of_ns, book.feed_state = self.now_ns, int(FeedState.LIVE)
         book.bid_count, book.ask_count = len(bids), len(asks)
         assert max(len(bids), len(asks)) <= BOOK_LEVELS
         for index, (price, qty) in enumerate(bids):
@@ -131,13 +131,13 @@ class Trial:
         """A public trade."""
         trade = Trade()
         trade.price_e8, trade.qty_e8 = parse_e8(price), parse_e8(qty)
-        trade.recv_ns, trade.aggressor_side = self.now_ns, int(aggressor)
+        trade.as_of_ns, trade.aggressor_side = self.now_ns, int(aggressor)
         self._call("on_trade", trade)
 
     def mark(self, price: str) -> None:
         """A new mark price."""
         mark = MarkPrice()
-        mark.mark_e8, mark.recv_ns = parse_e8(price), self.now_ns
+        mark.mark_e8, mark.as_of_ns = parse_e8(price), self.now_ns
         self._call("on_mark", mark)
 
     def feed(self, state: FeedState) -> None:

@@ -102,7 +102,7 @@ class Maker(Kept):
             rest_ns_min=parameters.rest_ms_min * NS_PER_MS,
             is_amending=parameters.is_amending,
         )
-        self._recv_ns = 0
+        self._as_of_ns = 0
         self._offset_bps = 0.0
         self._weigh_risk()
 
@@ -142,7 +142,7 @@ class Maker(Kept):
         self, now_ns: int, top: TopOfBook, position_e8: int, targets: QuoteTargets
     ) -> None:
         """Quote around the reservation price."""
-        self._recv_ns = top.recv_ns
+        self._as_of_ns = top.as_of_ns
         if not is_usable(top, now_ns, self._feed_age_ns_max):
             self._volatility.reset()
             targets.pull_all()
@@ -175,7 +175,7 @@ class Maker(Kept):
 
     def on_timer(self, now_ns: int, targets: QuoteTargets) -> None:
         """A silent feed calls nobody, so staleness is judged by the clock."""
-        if now_ns - self._recv_ns > self._feed_age_ns_max:
+        if now_ns - self._as_of_ns > self._feed_age_ns_max:
             targets.pull_all()
 
 

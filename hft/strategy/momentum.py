@@ -124,7 +124,7 @@ class Momentum(Kept):
         self._instrument = instrument
         self._trip = Trip()
         self._direction = 0
-        self._recv_ns = 0
+        self._as_of_ns = 0
 
     @property
     def signals(self) -> dict[str, float]:
@@ -148,7 +148,7 @@ class Momentum(Kept):
         self, now_ns: int, top: TopOfBook, position_e8: int, targets: QuoteTargets
     ) -> None:
         """Go with the move, stay, or leave."""
-        self._recv_ns = top.recv_ns
+        self._as_of_ns = top.as_of_ns
         if not is_usable(top, now_ns, self._feed_age_ns_max):
             self._crossover.reset()
             targets.pull_all()
@@ -169,7 +169,7 @@ class Momentum(Kept):
 
     def on_timer(self, now_ns: int, targets: QuoteTargets) -> None:
         """A silent feed calls nobody, so staleness is judged by the clock."""
-        if now_ns - self._recv_ns > self._feed_age_ns_max:
+        if now_ns - self._as_of_ns > self._feed_age_ns_max:
             targets.pull_all()
 
     def _leave(self, now_ns: int, top: TopOfBook, position_e8: int, targets: QuoteTargets) -> None:

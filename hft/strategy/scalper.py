@@ -112,7 +112,7 @@ class Scalper(Kept):
         self._trip = Trip()
         self._direction = 0
         self._micro_bps = 0.0
-        self._recv_ns = 0
+        self._as_of_ns = 0
 
     @property
     def signals(self) -> dict[str, float]:
@@ -134,7 +134,7 @@ class Scalper(Kept):
         self, now_ns: int, top: TopOfBook, position_e8: int, targets: QuoteTargets
     ) -> None:
         """Join the stronger side, or work off what is held."""
-        self._recv_ns = top.recv_ns
+        self._as_of_ns = top.as_of_ns
         if not is_usable(top, now_ns, self._feed_age_ns_max):
             self._imbalance.reset()
             self._micro_price.reset()
@@ -160,7 +160,7 @@ class Scalper(Kept):
 
     def on_timer(self, now_ns: int, targets: QuoteTargets) -> None:
         """A silent feed calls nobody, so staleness is judged by the clock."""
-        if now_ns - self._recv_ns > self._feed_age_ns_max:
+        if now_ns - self._as_of_ns > self._feed_age_ns_max:
             targets.pull_all()
 
     def _decide(self, now_ns: int, spread_bps: float) -> int:

@@ -69,7 +69,7 @@ def is_usable(top: TopOfBook, now_ns: int, feed_age_ns_max: int) -> bool:
     return (
         top.feed_state == FeedState.LIVE
         and 0 < top.bid_e8 < top.ask_e8
-        and now_ns - top.recv_ns <= feed_age_ns_max
+        and now_ns - top.as_of_ns <= feed_age_ns_max
     )
 
 

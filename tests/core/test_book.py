@@ -260,7 +260,7 @@ def test_records_are_filled_completely() -> None:
     view = BookView(cell)
     assert (view.kind, view.mode, view.instrument_id) == (Kind.BOOK, Mode.LIVE, ID)
     assert (view.bid_count, view.ask_count, view.feed_state) == (3, 2, FeedState.LIVE)
-    assert (view.venue_seq, view.venue_ns, view.recv_ns, view.origin_ns) == (110, 77, 1100, 1100)
+    assert (view.venue_seq, view.venue_ns, view.as_of_ns, view.origin_ns) == (110, 77, 1100, 1100)
     words = memoryview(cell).cast("q")[10:]
     assert list(words[:4]) == [99, 98, 97, 0]
     assert list(words[20:24]) == [1, 2, 7, 0]

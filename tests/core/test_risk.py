@@ -439,9 +439,9 @@ def test_a_cancel_passes_unless_the_order_cannot_be_ours() -> None:
 def test_market_records_are_taken_as_their_numbers_are() -> None:
     book = make_book()
     top, mark = TopOfBook(), MarkPrice()
-    top.bid_e8, top.ask_e8, top.recv_ns = 499 * E8, 501 * E8, NOW
+    top.bid_e8, top.ask_e8, top.as_of_ns = 499 * E8, 501 * E8, NOW
     top.feed_state = FeedState.LIVE
-    mark.mark_e8, mark.recv_ns = 500 * E8, NOW
+    mark.mark_e8, mark.as_of_ns = 500 * E8, NOW
     book.add_position(BTC, 2 * E8)
     book.take_top(BTC, top)
     book.take_mark(BTC, mark)

@@ -193,7 +193,7 @@ class Market:
         top.clear()
         top.kind, top.mode, top.instrument_id = int(Kind.TOP_OF_BOOK), 1, instrument_id
         top.bid_e8, top.ask_e8 = bid * E8, ask * E8
-        top.recv_ns = top.origin_ns = time.monotonic_ns()
+        top.as_of_ns = top.origin_ns = time.monotonic_ns()
         top.feed_state = int(state)
         self._market.offer()
 

@@ -222,7 +222,7 @@ class Desk:
         now_ns = time.monotonic_ns()
         self.strategy.page.beat(now_ns)
         self.top.kind, self.top.instrument_id = int(Kind.TOP_OF_BOOK), BTC
-        self.top.recv_ns, self.top.feed_state = now_ns, int(FeedState.LIVE)
+        self.top.as_of_ns, self.top.feed_state = now_ns, int(FeedState.LIVE)
         self._tops.write(BTC)
 
     def decide(
@@ -500,7 +500,7 @@ def cancels(desk: Desk) -> int:
         lambda desk: desk.context.halt.set("x", "test"),
         lambda desk: desk.strategy.page.beat(time.monotonic_ns() - 5 * NS_PER_S),
         lambda desk: (setattr(desk.top, "feed_state", int(FeedState.GAPPED)), desk._tops.write(1)),
-        lambda desk: (setattr(desk.top, "recv_ns", 1), desk._tops.write(1)),
+        lambda desk: (setattr(desk.top, "as_of_ns", 1), desk._tops.write(1)),
         lambda desk: setattr(desk.role._resolver, "is_recovered", False),
         lambda desk: desk.role.on_stop(time.monotonic_ns()),
     ],
@@ -545,7 +545,7 @@ def test_permit_that_stays_away_pulls_the_quotes_after_its_grace(desk):
     desk.grant(TradingState.HALTED)
     desk.turn(later_ms=500)
     assert cancels(desk) == 0
-    desk.top.recv_ns = time.monotonic_ns() + NS_PER_S
+    desk.top.as_of_ns = time.monotonic_ns() + NS_PER_S
     desk._tops.write(BTC)
     desk.strategy.page.beat(time.monotonic_ns() + NS_PER_S)
     desk.turn(later_ms=1_200)

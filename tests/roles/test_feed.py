@@ -14,7 +14,7 @@ from hft.core.generated.views import Book, FeedStatus, Header, MarkPrice, TopOfB
 from hft.counters import RoleState
 from hft.records import FeedState, Kind
 from hft.roles.feed import Feed
-from hft.units import E8, NS_PER_MS
+from hft.units import E8, NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.link import SessionState
 
 BTC, ETH = 1, 2
@@ -181,6 +181,98 @@ def test_silence_is_judged_by_the_clock_and_ends_with_data(line, watcher):
     assert watcher.top().feed_state == FeedState.STALE
     line.read(top(15))
     assert watcher.states() == [FeedState.LIVE]
+
+
+OFFSET_NS = 3 * NS_PER_S
+"""The venue's clock is ahead of ours by so much."""
+
+
+class OldLine(Line):
+    """The feed of a system that knows the venue's clock, and frames as old as a test wants."""
+
+    def __init__(self, house) -> None:
+        super().__init__(house)
+        self.passed_ns = 0  # time that a test lets pass
+        house.context("execution").page.set_gauge(counters.CLOCK_OFFSET_NS.id, OFFSET_NS)
+        self.pass_ms(0)
+
+    def pass_ms(self, milliseconds: int) -> None:
+        self.passed_ns += milliseconds * NS_PER_MS
+        self.feed.do_work(time.monotonic_ns() + self.passed_ns)
+
+    def read_aged(self, age_ms: int, *frames: bytes) -> None:
+        """Read frames that the venue sent so long ago."""
+        event_ns = time.time_ns() + OFFSET_NS + self.passed_ns - age_ms * NS_PER_MS
+        for frame in frames:
+            message = orjson.loads(frame)
+            message["data"]["T"] = message["data"]["E"] = event_ns // NS_PER_MS
+            recv_ns = time.monotonic_ns() + self.passed_ns
+            self.feed.intake.on_frame(orjson.dumps(message), recv_ns)
+        self.feed.intake.on_batch_end()
+
+    def sync(self) -> None:
+        self.read_aged(1, depth(8, 12, 7), depth(13, 15, 12))
+        self.answer(snapshot(12))
+        assert self.feed._instruments[BTC].state is FeedState.LIVE
+
+
+@pytest.fixture
+def old_line(house, watcher) -> OldLine:
+    return OldLine(house)
+
+
+def test_what_was_held_back_on_its_way_is_as_old_as_the_venue_says(old_line, watcher):
+    old_line.sync()
+    old_line.read_aged(700, top(16))
+    newest = watcher.top()
+    assert 699 * NS_PER_MS < newest.origin_ns - newest.as_of_ns < 702 * NS_PER_MS
+    old_line.read_aged(-500, top(17))
+    newest = watcher.top()
+    assert newest.as_of_ns == newest.origin_ns, "nothing is younger than its reading"
+
+
+def test_late_frames_are_no_sign_of_life(old_line, watcher):
+    old_line.sync()
+    stale_ms = old_line.context.config.feed.stale_ms
+    instrument = old_line.feed._instruments[BTC]
+    alive_ns = instrument.as_of_ns
+    old_line.pass_ms(stale_ms // 2)
+    old_line.read_aged(stale_ms, top(16), depth(16, 17, 15))
+    assert instrument.as_of_ns == alive_ns
+    assert watcher.top().feed_state == FeedState.LIVE
+    old_line.pass_ms(stale_ms)
+    assert watcher.top().feed_state == FeedState.STALE
+    old_line.read_aged(stale_ms + 10, top(18), depth(18, 19, 17))
+    assert watcher.top().feed_state == FeedState.STALE, "an old frame does not end the silence"
+    old_line.read_aged(1, top(20))
+    assert watcher.top().feed_state == FeedState.LIVE
+
+
+@pytest.mark.parametrize("frame", [top(16), depth(16, 17, 15)])
+def test_backlog_after_a_pause_is_not_traded_upon(old_line, watcher, frame):
+    """A process that stood still finds what came meanwhile: old, though only just read."""
+    old_line.sync()
+    watcher.records()
+    stale_ms = old_line.context.config.feed.stale_ms
+    old_line.passed_ns += 2 * stale_ms * NS_PER_MS
+    old_line.read_aged(2 * stale_ms, frame)
+    assert watcher.states() == [FeedState.STALE]
+    assert watcher.book().feed_state == FeedState.STALE
+
+
+def test_step_of_our_own_clock_ages_nothing(old_line, monkeypatch):
+    """Only a new measurement of the venue's clock changes by which it is judged."""
+    known_ns = old_line.feed._decoder.venue_ahead_ns
+    wall_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: wall_ns() + 60 * NS_PER_S)
+    old_line.feed.do_work(time.monotonic_ns())
+    assert old_line.feed._decoder.venue_ahead_ns == known_ns
+
+
+def test_reading_counts_while_the_venues_clock_is_not_known(line, watcher):
+    line.sync()
+    line.read(top(16))
+    assert watcher.top().as_of_ns == watcher.top().origin_ns
 
 
 def test_lost_connection_starts_every_book_over(line, watcher):

@@ -113,7 +113,7 @@ class Floor:
         top.bid_e8, top.bid_qty_e8 = bids[0][0] * E8, bids[0][1] * E8
         top.ask_e8, top.ask_qty_e8 = asks[0][0] * E8, asks[0][1] * E8
         top.venue_seq = top.venue_ns = self.number
-        top.recv_ns = self.now_ns
+        top.as_of_ns = self.now_ns
         top.feed_state = int(FeedState.LIVE)
         self.tops.write(BTC)
         self.market_buffer[:] = self.top_buffer

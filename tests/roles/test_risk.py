@@ -82,10 +82,10 @@ class Desk:
         top.kind, top.instrument_id = int(Kind.TOP_OF_BOOK), BTC
         top.bid_e8, top.ask_e8 = 999 * E8 // 10, 1001 * E8 // 10
         top.bid_qty_e8 = top.ask_qty_e8 = E8
-        top.recv_ns, top.feed_state = now_ns, int(FeedState.LIVE)
+        top.as_of_ns, top.feed_state = now_ns, int(FeedState.LIVE)
         self._tops.write(BTC)
         self._mark.kind, self._mark.instrument_id = int(Kind.MARK_PRICE), BTC
-        self._mark.mark_e8, self._mark.recv_ns = 100 * E8, now_ns
+        self._mark.mark_e8, self._mark.as_of_ns = 100 * E8, now_ns
         self._marks.write(BTC)
 
     def ask(

@@ -56,8 +56,8 @@ class Bench:
 
     def market(self, price: int) -> None:
         self.top.bid_e8, self.top.ask_e8 = price * E8, price * E8
-        self.top.recv_ns, self.top.feed_state = NOW, int(FeedState.LIVE)
-        self.mark.mark_e8, self.mark.recv_ns = price * E8, NOW
+        self.top.as_of_ns, self.top.feed_state = NOW, int(FeedState.LIVE)
+        self.mark.mark_e8, self.mark.as_of_ns = price * E8, NOW
         self._tops.write(BTC)
         self._marks.write(BTC)
 

@@ -109,10 +109,10 @@ class Desk:
             )
             self._mark.mark_e8 = round(price * E8)
         top.kind, top.instrument_id = int(Kind.TOP_OF_BOOK), BTC
-        top.recv_ns, top.feed_state = self.now_ns, int(FeedState.LIVE)
+        top.as_of_ns, top.feed_state = self.now_ns, int(FeedState.LIVE)
         self._tops.write(BTC)
         self._mark.kind, self._mark.instrument_id = int(Kind.MARK_PRICE), BTC
-        self._mark.recv_ns = self.now_ns
+        self._mark.as_of_ns = self.now_ns
         self._marks.write(BTC)
 
     def profit(self, value: float) -> None:

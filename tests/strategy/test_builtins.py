@@ -87,7 +87,7 @@ class World:
         top.feed_state = FeedState.LIVE
         top.bid_e8, top.ask_e8 = self.tick * RULES.tick_e8, (self.tick + spread) * RULES.tick_e8
         top.bid_qty_e8, top.ask_qty_e8 = bid_qty * E8, ask_qty * E8
-        top.recv_ns = self.now_ns
+        top.as_of_ns = self.now_ns
         mid_e8 = (top.bid_e8 + top.ask_e8) // 2
         self.bound_e8 = max(self.bound_e8, 600 * E8 * E8 // mid_e8)
         self.plugin.on_top_of_book(self.now_ns, top, self.known_e8, self.targets)
@@ -272,7 +272,7 @@ def test_new_rules_of_the_venue_are_obeyed_from_then_on(name: str) -> None:
     world.targets.set_instrument(coarse)
     world.plugin.on_instrument(1, coarse, 0, world.targets)  # type: ignore[attr-defined]
     top = TopOfBook()
-    top.feed_state, top.recv_ns = FeedState.LIVE, 2
+    top.feed_state, top.as_of_ns = FeedState.LIVE, 2
     top.bid_e8, top.ask_e8 = 60_000 * E8, 60_010 * E8
     top.bid_qty_e8, top.ask_qty_e8 = 50 * E8, E8
     world.plugin.on_top_of_book(2, top, 0, world.targets)

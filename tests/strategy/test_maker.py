@@ -39,7 +39,7 @@ BASE = {
 def make_top(bid: str, ask: str, recv_ns: int = 0, state: FeedState = FeedState.LIVE) -> TopOfBook:
     top = TopOfBook()
     top.bid_e8, top.ask_e8 = parse_e8(bid), parse_e8(ask)
-    top.recv_ns, top.feed_state = recv_ns, state
+    top.as_of_ns, top.feed_state = recv_ns, state
     return top
 
 

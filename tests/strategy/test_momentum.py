@@ -52,7 +52,7 @@ class Course:
             self.now_ns += STEP_NS
             self.bid_e8 += ticks * ETHUSDT.tick_e8
             top.bid_e8, top.ask_e8 = self.bid_e8, self.bid_e8 + ETHUSDT.tick_e8
-            top.recv_ns = self.now_ns
+            top.as_of_ns = self.now_ns
             self.plugin.on_top_of_book(self.now_ns, top, parse_e8(position), self.targets)
         return self
 
@@ -188,7 +188,7 @@ def test_silence_and_bad_data_pull_everything_and_begin_anew() -> None:
     course.plugin.on_timer(course.now_ns + NS_PER_S + 1, course.targets)
     assert course.wanted() == NOTHING
     top = TopOfBook()
-    top.bid_e8, top.ask_e8, top.recv_ns = 99 * E8, 100 * E8, course.now_ns
+    top.bid_e8, top.ask_e8, top.as_of_ns = 99 * E8, 100 * E8, course.now_ns
     top.feed_state = FeedState.GAPPED
     course.plugin.on_top_of_book(course.now_ns, top, 0, course.targets)
     assert course.plugin.signals["score"] == 0

@@ -60,7 +60,7 @@ class Course:
         top = TopOfBook()
         top.bid_e8, top.ask_e8 = parse_e8(bid), parse_e8(ask)
         top.bid_qty_e8, top.ask_qty_e8 = round(bid_qty * E8), round(ask_qty * E8)
-        top.recv_ns, top.feed_state = self.now_ns, state
+        top.as_of_ns, top.feed_state = self.now_ns, state
         self.plugin.on_top_of_book(self.now_ns, top, parse_e8(position), self.targets)
         return self.wanted()
 
@@ -195,7 +195,7 @@ def test_on_a_recorded_market_it_trades_only_where_fees_allow(shared_data: Path)
                 data = msgspec.json.decode(text)["data"]
                 top.bid_e8, top.bid_qty_e8 = parse_e8(data["b"]), parse_e8(data["B"])
                 top.ask_e8, top.ask_qty_e8 = parse_e8(data["a"]), parse_e8(data["A"])
-                top.recv_ns = int(stamp)
+                top.as_of_ns = int(stamp)
                 plugin.on_top_of_book(int(stamp), top, 0, targets)
                 for side, limit_e8 in ((Side.BUY, top.bid_e8), (Side.SELL, -top.ask_e8)):
                     price_e8, qty_e8 = targets.wanted(side)

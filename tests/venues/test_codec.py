@@ -107,7 +107,7 @@ def test_a_ticker_fills_the_whole_record(rig: Rig, wrap: Callable[[bytes], bytes
     top = rig.top
     assert (top.bid_e8, top.bid_qty_e8) == (312_054_000_000, 1_420_800_000)
     assert (top.ask_e8, top.ask_qty_e8) == (312_055_000_000, 391_100_000)
-    assert (top.recv_ns, top.origin_ns) == (RECV_NS, RECV_NS)
+    assert (top.as_of_ns, top.origin_ns) == (RECV_NS, RECV_NS)
     assert (top.venue_ns, top.venue_seq) == (1_795_350_000_130_000_000, 8_214_400_934)
     assert (top.instrument_id, top.kind, top.mode) == (7, Kind.TOP_OF_BOOK, Mode.LIVE)
     assert (top.seq, top.publish_ns, top.cause_seq, top.flags, top.is_book) == (0, 0, 0, 0, 0)

@@ -309,10 +309,10 @@ class Desk:
         self._account_page.beat(now_ns)
         self._top.instrument_id = instrument_id
         self._top.bid_e8, self._top.ask_e8 = PRICE_E8 - E8 // 10, PRICE_E8 + E8 // 10
-        self._top.recv_ns, self._top.feed_state = now_ns, int(FeedState.LIVE)
+        self._top.as_of_ns, self._top.feed_state = now_ns, int(FeedState.LIVE)
         self._tops.write(instrument_id)
         self._mark.instrument_id = instrument_id
-        self._mark.mark_e8, self._mark.recv_ns = PRICE_E8, now_ns
+        self._mark.mark_e8, self._mark.as_of_ns = PRICE_E8, now_ns
         self._marks.write(instrument_id)
         self._intents.offer()
 

@@ -194,7 +194,7 @@ class Desk:
         self._instrument = row
         tops, top_buffer = feed.cell_writer("tops")
         top = TopOfBook(top_buffer)
-        top.kind, top.instrument_id, top.recv_ns = int(Kind.TOP_OF_BOOK), INSTRUMENT_ID, now_ns
+        top.kind, top.instrument_id, top.as_of_ns = int(Kind.TOP_OF_BOOK), INSTRUMENT_ID, now_ns
         top.feed_state = int(FeedState.LIVE)
         tops.write(INSTRUMENT_ID)
 

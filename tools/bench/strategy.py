@@ -143,7 +143,7 @@ def _measure_engine(engine: StrategyEngine, batches: int) -> dict[str, Cost]:
     trade, now_ns = Trade(), time.monotonic_ns()
     handler, targets, inventory = desk.plugin.on_trade, desk.targets, desk.inventory
     desk.is_fed = True
-    desk.top.recv_ns = now_ns
+    desk.top.as_of_ns = now_ns
     before = engine.callback_watch.calls
     engine.run_plugin(desk, now_ns)
     assert engine.callback_watch.calls == before + 1, "the plug-in is not called"

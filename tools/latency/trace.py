@@ -179,7 +179,7 @@ def _ring_name(ring_id: int) -> str:
 
 
 def _step(ring: str, row: Any, origin_ns: int) -> Step:
-    at_ns = getattr(row, "recv_ns", 0) or row.publish_ns
+    at_ns = row.origin_ns if hasattr(row, "as_of_ns") else row.publish_ns  # origin: it was read
     return Step(
         ring=ring,
         seq=row.seq,

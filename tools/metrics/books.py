@@ -72,8 +72,8 @@ def _market_families(view: View, now_ns: int) -> Iterator[Metric]:
             live.add_metric(symbol, 0)
             continue
         live.add_metric(symbol, float(book.feed_state == FeedState.LIVE))
-        if book.recv_ns:
-            age.add_metric(symbol, max(0, now_ns - book.recv_ns) / NS_PER_S)
+        if book.as_of_ns:
+            age.add_metric(symbol, max(0, now_ns - book.as_of_ns) / NS_PER_S)
         if book.bid_count and book.ask_count:
             bid.add_metric(symbol, book.bid_e8_at(0) / E8)
             ask.add_metric(symbol, book.ask_e8_at(0) / E8)

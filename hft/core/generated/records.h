@@ -46,7 +46,7 @@ typedef struct {
     int64_t ask_e8;  /* best ask price, 1e-8 */
     int64_t bid_qty_e8;  /* quantity at the best bid, 1e-8 */
     int64_t ask_qty_e8;  /* quantity at the best ask, 1e-8 */
-    int64_t recv_ns;  /* monotonic time at which the frame was read */
+    int64_t as_of_ns;  /* monotonic time as of which it held, at most that of its reading */
     int64_t venue_ns;  /* venue transaction time, wall clock of the venue */
     uint64_t venue_seq;  /* the venue's book update id */
     uint8_t feed_state;  /* FeedState of the instrument when published */
@@ -71,7 +71,7 @@ _Static_assert(offsetof(hft_top_of_book, bid_e8) == 48, "top_of_book.bid_e8");
 _Static_assert(offsetof(hft_top_of_book, ask_e8) == 56, "top_of_book.ask_e8");
 _Static_assert(offsetof(hft_top_of_book, bid_qty_e8) == 64, "top_of_book.bid_qty_e8");
 _Static_assert(offsetof(hft_top_of_book, ask_qty_e8) == 72, "top_of_book.ask_qty_e8");
-_Static_assert(offsetof(hft_top_of_book, recv_ns) == 80, "top_of_book.recv_ns");
+_Static_assert(offsetof(hft_top_of_book, as_of_ns) == 80, "top_of_book.as_of_ns");
 _Static_assert(offsetof(hft_top_of_book, venue_ns) == 88, "top_of_book.venue_ns");
 _Static_assert(offsetof(hft_top_of_book, venue_seq) == 96, "top_of_book.venue_seq");
 _Static_assert(offsetof(hft_top_of_book, feed_state) == 104, "top_of_book.feed_state");
@@ -95,7 +95,7 @@ typedef struct {
     int64_t price_e8;  /* price, 1e-8 */
     int64_t qty_e8;  /* quantity, 1e-8 */
     int64_t trade_id;  /* the venue's trade id (aggregate id for an aggregate) */
-    int64_t recv_ns;  /* monotonic time at which the frame was read */
+    int64_t as_of_ns;  /* monotonic time as of which it held, at most that of its reading */
     int64_t venue_ns;  /* venue transaction time */
     int8_t aggressor_side;  /* Side of the taker */
     uint8_t is_aggregate;  /* 1: aggregate trade */
@@ -118,7 +118,7 @@ _Static_assert(offsetof(hft_trade, mode) == 46, "trade.mode");
 _Static_assert(offsetof(hft_trade, price_e8) == 48, "trade.price_e8");
 _Static_assert(offsetof(hft_trade, qty_e8) == 56, "trade.qty_e8");
 _Static_assert(offsetof(hft_trade, trade_id) == 64, "trade.trade_id");
-_Static_assert(offsetof(hft_trade, recv_ns) == 72, "trade.recv_ns");
+_Static_assert(offsetof(hft_trade, as_of_ns) == 72, "trade.as_of_ns");
 _Static_assert(offsetof(hft_trade, venue_ns) == 80, "trade.venue_ns");
 _Static_assert(offsetof(hft_trade, aggressor_side) == 88, "trade.aggressor_side");
 _Static_assert(offsetof(hft_trade, is_aggregate) == 89, "trade.is_aggregate");
@@ -142,7 +142,7 @@ typedef struct {
     int64_t index_e8;  /* index price, 1e-8 */
     int64_t funding_rate_e8;  /* current funding rate, 1e-8 of notional */
     int64_t next_funding_ns;  /* venue time of the next funding */
-    int64_t recv_ns;  /* monotonic time at which the frame was read */
+    int64_t as_of_ns;  /* monotonic time as of which it held, at most that of its reading */
     int64_t venue_ns;  /* venue event time */
     uint64_t reserved[4];  /* zero */
 } hft_mark_price;
@@ -162,7 +162,7 @@ _Static_assert(offsetof(hft_mark_price, mark_e8) == 48, "mark_price.mark_e8");
 _Static_assert(offsetof(hft_mark_price, index_e8) == 56, "mark_price.index_e8");
 _Static_assert(offsetof(hft_mark_price, funding_rate_e8) == 64, "mark_price.funding_rate_e8");
 _Static_assert(offsetof(hft_mark_price, next_funding_ns) == 72, "mark_price.next_funding_ns");
-_Static_assert(offsetof(hft_mark_price, recv_ns) == 80, "mark_price.recv_ns");
+_Static_assert(offsetof(hft_mark_price, as_of_ns) == 80, "mark_price.as_of_ns");
 _Static_assert(offsetof(hft_mark_price, venue_ns) == 88, "mark_price.venue_ns");
 _Static_assert(offsetof(hft_mark_price, reserved) == 96, "mark_price.reserved");
 
@@ -548,7 +548,7 @@ typedef struct {
     uint16_t instrument_version;  /* version of the instrument's row that the writer used */
     uint16_t flags;  /* Flag bits */
     uint16_t mode;  /* Mode: live, paper, observe */
-    int64_t recv_ns;  /* monotonic time of the last frame applied */
+    int64_t as_of_ns;  /* monotonic time as of which it held, at most that of its reading */
     int64_t venue_ns;  /* venue transaction time */
     uint64_t venue_seq;  /* the venue's last update id applied */
     uint16_t bid_count;  /* bid levels used */
@@ -573,7 +573,7 @@ _Static_assert(offsetof(hft_book, source) == 40, "book.source");
 _Static_assert(offsetof(hft_book, instrument_version) == 42, "book.instrument_version");
 _Static_assert(offsetof(hft_book, flags) == 44, "book.flags");
 _Static_assert(offsetof(hft_book, mode) == 46, "book.mode");
-_Static_assert(offsetof(hft_book, recv_ns) == 48, "book.recv_ns");
+_Static_assert(offsetof(hft_book, as_of_ns) == 48, "book.as_of_ns");
 _Static_assert(offsetof(hft_book, venue_ns) == 56, "book.venue_ns");
 _Static_assert(offsetof(hft_book, venue_seq) == 64, "book.venue_seq");
 _Static_assert(offsetof(hft_book, bid_count) == 72, "book.bid_count");

@@ -30,7 +30,7 @@ cdef extern from "hft/core/generated/records.h" nogil:
         int64_t ask_e8
         int64_t bid_qty_e8
         int64_t ask_qty_e8
-        int64_t recv_ns
+        int64_t as_of_ns
         int64_t venue_ns
         uint64_t venue_seq
         uint8_t feed_state
@@ -53,7 +53,7 @@ cdef extern from "hft/core/generated/records.h" nogil:
         int64_t price_e8
         int64_t qty_e8
         int64_t trade_id
-        int64_t recv_ns
+        int64_t as_of_ns
         int64_t venue_ns
         int8_t aggressor_side
         uint8_t is_aggregate
@@ -76,7 +76,7 @@ cdef extern from "hft/core/generated/records.h" nogil:
         int64_t index_e8
         int64_t funding_rate_e8
         int64_t next_funding_ns
-        int64_t recv_ns
+        int64_t as_of_ns
         int64_t venue_ns
         uint64_t reserved[4]
     ctypedef struct hft_feed_status:
@@ -269,7 +269,7 @@ cdef extern from "hft/core/generated/records.h" nogil:
         uint16_t instrument_version
         uint16_t flags
         uint16_t mode
-        int64_t recv_ns
+        int64_t as_of_ns
         int64_t venue_ns
         uint64_t venue_seq
         uint16_t bid_count

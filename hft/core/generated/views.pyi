@@ -45,7 +45,7 @@ class TopOfBook(RecordView):
     ask_e8: int
     bid_qty_e8: int
     ask_qty_e8: int
-    recv_ns: int
+    as_of_ns: int
     venue_ns: int
     venue_seq: int
     feed_state: int
@@ -68,7 +68,7 @@ class Trade(RecordView):
     price_e8: int
     qty_e8: int
     trade_id: int
-    recv_ns: int
+    as_of_ns: int
     venue_ns: int
     aggressor_side: int
     is_aggregate: int
@@ -91,7 +91,7 @@ class MarkPrice(RecordView):
     index_e8: int
     funding_rate_e8: int
     next_funding_ns: int
-    recv_ns: int
+    as_of_ns: int
     venue_ns: int
 
 class FeedStatus(RecordView):
@@ -297,7 +297,7 @@ class Book(RecordView):
     instrument_version: int
     flags: int
     mode: int
-    recv_ns: int
+    as_of_ns: int
     venue_ns: int
     venue_seq: int
     bid_count: int

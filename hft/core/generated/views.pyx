@@ -301,13 +301,13 @@ cdef class TopOfBook(RecordView):
         (<hft_top_of_book *> self.data).ask_qty_e8 = value
 
     @property
-    def recv_ns(self):
-        """monotonic time at which the frame was read"""
-        return (<hft_top_of_book *> self.data).recv_ns
+    def as_of_ns(self):
+        """monotonic time as of which it held, at most that of its reading"""
+        return (<hft_top_of_book *> self.data).as_of_ns
 
-    @recv_ns.setter
-    def recv_ns(self, int64_t value):
-        (<hft_top_of_book *> self.data).recv_ns = value
+    @as_of_ns.setter
+    def as_of_ns(self, int64_t value):
+        (<hft_top_of_book *> self.data).as_of_ns = value
 
     @property
     def venue_ns(self):
@@ -477,13 +477,13 @@ cdef class Trade(RecordView):
         (<hft_trade *> self.data).trade_id = value
 
     @property
-    def recv_ns(self):
-        """monotonic time at which the frame was read"""
-        return (<hft_trade *> self.data).recv_ns
+    def as_of_ns(self):
+        """monotonic time as of which it held, at most that of its reading"""
+        return (<hft_trade *> self.data).as_of_ns
 
-    @recv_ns.setter
-    def recv_ns(self, int64_t value):
-        (<hft_trade *> self.data).recv_ns = value
+    @as_of_ns.setter
+    def as_of_ns(self, int64_t value):
+        (<hft_trade *> self.data).as_of_ns = value
 
     @property
     def venue_ns(self):
@@ -653,13 +653,13 @@ cdef class MarkPrice(RecordView):
         (<hft_mark_price *> self.data).next_funding_ns = value
 
     @property
-    def recv_ns(self):
-        """monotonic time at which the frame was read"""
-        return (<hft_mark_price *> self.data).recv_ns
+    def as_of_ns(self):
+        """monotonic time as of which it held, at most that of its reading"""
+        return (<hft_mark_price *> self.data).as_of_ns
 
-    @recv_ns.setter
-    def recv_ns(self, int64_t value):
-        (<hft_mark_price *> self.data).recv_ns = value
+    @as_of_ns.setter
+    def as_of_ns(self, int64_t value):
+        (<hft_mark_price *> self.data).as_of_ns = value
 
     @property
     def venue_ns(self):
@@ -2245,13 +2245,13 @@ cdef class Book(RecordView):
         (<hft_book *> self.data).mode = value
 
     @property
-    def recv_ns(self):
-        """monotonic time of the last frame applied"""
-        return (<hft_book *> self.data).recv_ns
+    def as_of_ns(self):
+        """monotonic time as of which it held, at most that of its reading"""
+        return (<hft_book *> self.data).as_of_ns
 
-    @recv_ns.setter
-    def recv_ns(self, int64_t value):
-        (<hft_book *> self.data).recv_ns = value
+    @as_of_ns.setter
+    def as_of_ns(self, int64_t value):
+        (<hft_book *> self.data).as_of_ns = value
 
     @property
     def venue_ns(self):

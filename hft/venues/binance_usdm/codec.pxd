@@ -23,6 +23,7 @@ cdef class MarketDecoder(DepthUpdate):
     cdef bint is_out_of_memory
     cdef readonly uint64_t frames
     cdef readonly uint64_t garbage
+    cdef public int64_t venue_ahead_ns
 
     cdef int decode_text(self, const char *text, Py_ssize_t size, int64_t recv_ns) except -1
     cdef int raise_if_out_of_memory(self) except -1
@@ -37,6 +38,7 @@ cdef class MarketDecoder(DepthUpdate):
     cdef bint take_snapshot(self, const char *at, Py_ssize_t size) noexcept nogil
     cdef bint take_side(self, const Fields *fields, int key, Py_ssize_t *start,
                         Py_ssize_t *count) noexcept nogil
+    cdef void date(self) noexcept nogil
     cdef void fill_header(self, int kind) noexcept nogil
     cdef const char *scan_object(
         self, const char *at, const char *end, Fields *fields, Fields *payload) noexcept nogil

@@ -105,6 +105,8 @@ cdef class MarketDecoder(DepthUpdate):
     of 128 bytes, shared with whoever publishes it. After a call the attributes describe that
     message: ``instrument_id``, ``symbol``, ``last_seq``, ``venue_ns``, ``event_ns`` and, of a depth
     event, its levels and numbers; after ``GARBAGE`` they are zero.
+
+    ``venue_ahead_ns``: the venue's wall clock minus our monotonic one; 0 while that is not known.
     """
 
     def __cinit__(self, symbols, record):
@@ -172,6 +174,7 @@ cdef class MarketDecoder(DepthUpdate):
             self.symbol_length = 0
             if self.take_snapshot(<const char *> view.buf, view.len):
                 self.frame.recv_ns = recv_ns
+                self.date()
                 self.instrument_id = instrument_id
                 self.is_snapshot = True
                 return True
@@ -235,6 +238,7 @@ cdef class MarketDecoder(DepthUpdate):
             return MESSAGE_OTHER
         if not take_ns(fields, KEY_E, &self.event_ns):
             return MESSAGE_GARBAGE
+        self.date()
         if message == MESSAGE_MARK:
             return self.take_mark(fields)
         if not take_ns(fields, KEY_T, &self.frame.venue_ns):
@@ -288,7 +292,7 @@ cdef class MarketDecoder(DepthUpdate):
         top.ask_e8 = ask_e8 if ask_e8 or ask_qty_e8 else INT64_MIN
         top.bid_qty_e8 = bid_qty_e8
         top.ask_qty_e8 = ask_qty_e8
-        top.recv_ns = self.frame.recv_ns
+        top.as_of_ns = self.frame.as_of_ns
         top.venue_ns = self.frame.venue_ns
         top.venue_seq = self.frame.last_seq
         return MESSAGE_TOP
@@ -312,7 +316,7 @@ cdef class MarketDecoder(DepthUpdate):
         trade.price_e8 = price_e8
         trade.qty_e8 = qty_e8
         trade.trade_id = <int64_t> trade_id
-        trade.recv_ns = self.frame.recv_ns
+        trade.as_of_ns = self.frame.as_of_ns
         trade.venue_ns = self.frame.venue_ns
         trade.is_aggregate = is_aggregate
         if maker != ABSENT:  # the buyer rested, so the seller was the taker
@@ -332,7 +336,7 @@ cdef class MarketDecoder(DepthUpdate):
         mark.index_e8 = index_e8
         mark.funding_rate_e8 = funding_rate_e8
         mark.next_funding_ns = next_funding_ns
-        mark.recv_ns = self.frame.recv_ns
+        mark.as_of_ns = self.frame.as_of_ns
         mark.venue_ns = self.frame.venue_ns
         return MESSAGE_MARK
 
@@ -385,6 +389,13 @@ cdef class MarketDecoder(DepthUpdate):
             return False
         count[0] = self.level_fill - start[0]
         return True
+
+    cdef void date(self) noexcept nogil:
+        """A frame that was held back on its way is as old as the venue says, not as its reading."""
+        cdef int64_t held_ns = self.event_ns - self.venue_ahead_ns
+        self.frame.as_of_ns = self.frame.recv_ns
+        if self.venue_ahead_ns and self.event_ns and held_ns < self.frame.recv_ns:
+            self.frame.as_of_ns = held_ns
 
     cdef void fill_header(self, int kind) noexcept nogil:
         cdef hft_header *header = <hft_header *> self.record.buf

@@ -172,7 +172,7 @@ def test_orders_are_counted_by_side_and_the_oldest_unknown_has_its_age(
 def test_books_show_best_prices_and_trust(made_system, scraper: Scraper) -> None:
     made_system.write_cell(
         "books", BTC, feed_state=int(FeedState.LIVE), bid_count=1, ask_count=1,
-        bid_e8=[100 * E8], ask_e8=[101 * E8], recv_ns=time.monotonic_ns(),
+        bid_e8=[100 * E8], ask_e8=[101 * E8], as_of_ns=time.monotonic_ns(),
     )  # fmt: skip
     assert scraper.value("hft_best_bid", symbol="BTCUSDT") == 100
     assert scraper.value("hft_best_ask", symbol="BTCUSDT") == 101
