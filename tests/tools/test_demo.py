@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -17,14 +16,20 @@ import psutil
 import pytest
 
 import ipc
-from hft.counters import HOPS
+from hft.counters import BOOK_CHECKS, HOPS, CounterSpec
 from hft.errors import UsageError
+from hft.roles.context import load_plan
+from tools.demo.ledger import Ledger
 from tools.demo.venue import check_ports
 from tools.system import commands, down, status
 from tools.system.places import known_systems
+from tools.system.segments import attach_page
+from tools.system.waiting import wait_until
 from tools.venue.config import VenueConfig
 
-WAIT_S = 60
+WAIT_S = 100
+FOR_EVER = "600"
+"""Seconds: such a demo is ended by the test, once what the test waits for has come."""
 ON_A_TERMINAL = """\
 import fcntl, termios
 fcntl.ioctl(0, termios.TIOCSCTTY)  # the terminal is ours: it ends, we are told by SIGHUP
@@ -54,19 +59,61 @@ class Demo:
     def run_dir(self) -> Path:
         return self.root / self.name
 
+    def until(self, condition: Callable[[], object]) -> None:
+        assert wait_until(lambda: bool(condition()), pid=self.process.pid, timeout_s=WAIT_S), (
+            "the demo has ended" if self.process.poll() is not None else "it did not come to that"
+        )
+
+    def until_status(self, holds: Callable[[status.Status], bool]) -> status.Status:
+        """Wait until its status is so; notes all processes that belong to the demo."""
+        found: status.Status | None = None
+
+        def is_so() -> bool:
+            nonlocal found
+            if not (self.run_dir / "supervisor.json").exists() or not ipc.list_segments(self.name):
+                return False
+            found = status.read(self.run_dir)
+            return holds(found)
+
+        self.until(is_so)
+        assert found is not None
+        parent = psutil.Process(self.process.pid)
+        self.family = {child.pid for child in parent.children(recursive=True)}
+        self.family |= {process.pid for process in found.processes}
+        return found
+
     def until_trading(self) -> status.Status:
-        """Wait until orders are out; notes all processes that belong to the demo."""
-        deadline = time.monotonic() + WAIT_S
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.process.communicate()
-            if (self.run_dir / "supervisor.json").exists() and ipc.list_segments(self.name):
-                found = status.read(self.run_dir)
-                if found.trading_state == "ACTIVE" and found.open_orders:
-                    parent = psutil.Process(self.process.pid)
-                    self.family = {child.pid for child in parent.children(recursive=True)}
-                    self.family |= {process.pid for process in found.processes}
-                    return found
-        raise AssertionError("the demo does not trade")
+        """Wait until orders are out and nothing is amiss."""
+        return self.until_status(
+            lambda found: found.trading_state == "ACTIVE" and found.open_orders > 0
+            and not found.problems
+        )  # fmt: skip
+
+    def until_counted(self, role: str, spec: CounterSpec) -> None:
+        """Wait until a role has counted something of that kind."""
+        page = attach_page(load_plan(self.run_dir), role)
+        try:
+            self.until(lambda: page.counter(spec.id))
+        finally:
+            page.close()
+
+    def until_each_has_sent_an_order(self, *names: str) -> None:
+        plan = load_plan(self.run_dir)
+        ledger = Ledger(plan)
+        no_marks = {one.instrument_id: 0 for one in plan.instruments}
+
+        def have_sent() -> bool:
+            ledger.poll()
+            return {one.name for one in ledger.results(no_marks) if one.orders} >= set(names)
+
+        try:
+            self.until(have_sent)
+        finally:
+            ledger.close()
+
+    def interrupt(self) -> None:
+        """Ctrl-C reaches the whole foreground group."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def end(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=WAIT_S)
@@ -96,7 +143,10 @@ def demo(project_root: Path, tmp_path: Path) -> Iterator[Callable[..., Demo]]:
 
 @pytest.mark.parametrize("topology", ["compact", "dedicated"])
 def test_demo_trades_and_agrees_with_the_venue(demo: Callable[..., Demo], topology: str) -> None:
-    here = demo("--seconds", "3", "--json", "--topology", topology)
+    here = demo("--seconds", FOR_EVER, "--json", "--topology", topology)
+    here.until_trading()
+    here.until_counted("feed", BOOK_CHECKS)
+    here.interrupt()
     exit_code, out, err = here.end()
     report: dict[str, Any] = json.loads(out)
     assert (exit_code, report["failures"]) == (0, []), err
@@ -122,7 +172,10 @@ def test_demo_trades_and_agrees_with_the_venue(demo: Callable[..., Demo], topolo
 def test_three_strategies_trade_side_by_side_and_each_has_its_own_books(
     demo: Callable[..., Demo],
 ) -> None:
-    here = demo("--seconds", "5", "--json", "--strategies", "maker,momentum,scalper")
+    here = demo("--seconds", FOR_EVER, "--json", "--strategies", "maker,momentum,scalper")
+    here.until_trading()
+    here.until_each_has_sent_an_order("maker", "scalper")
+    here.interrupt()
     exit_code, out, err = here.end()
     report = json.loads(out)
     assert (exit_code, report["failures"]) == (0, []), err
@@ -149,9 +202,8 @@ def test_three_strategies_trade_side_by_side_and_each_has_its_own_books(
 
 
 def test_operator_commands_and_interrupt(demo: Callable[..., Demo]) -> None:
-    here = demo("--seconds", "60")
+    here = demo("--seconds", FOR_EVER)
     found = here.until_trading()
-    assert found.problems == ()
     assert [process.name for process in found.processes] == ["hot", "cold"]
     assert any("healthy" in line for line in status.render(found))
     assert "REDUCING" in commands.reduce(here.run_dir, "test", by="tester")
@@ -161,7 +213,7 @@ def test_operator_commands_and_interrupt(demo: Callable[..., Demo]) -> None:
     assert halted.halt_reason.startswith("too hot (by tester, ")
     assert "halted: too hot" in status.render(halted)[-1]
     assert "ACTIVE" in commands.arm(here.run_dir, "mended", by="tester")
-    os.killpg(here.process.pid, signal.SIGINT)  # Ctrl-C reaches the whole foreground group
+    here.interrupt()
     exit_code, out, err = here.end()
     assert exit_code == 0, err
     assert "venue agrees ✓" in out
@@ -170,7 +222,7 @@ def test_operator_commands_and_interrupt(demo: Callable[..., Demo]) -> None:
 
 
 def test_down_clears_away_what_a_killed_supervisor_left(demo: Callable[..., Demo]) -> None:
-    here = demo("--seconds", "60")
+    here = demo("--seconds", FOR_EVER)
     here.until_trading()
     here.process.kill()
     here.process.wait()
@@ -183,13 +235,21 @@ def test_down_clears_away_what_a_killed_supervisor_left(demo: Callable[..., Demo
     here.assert_nothing_left()
 
 
+def restarts_of(demo: Demo, name: str) -> int:
+    processes = status.read(demo.run_dir).processes
+    return next(process.restarts for process in processes if process.name == name)
+
+
 def test_dead_role_is_started_again_and_the_account_still_agrees(
     demo: Callable[..., Demo],
 ) -> None:
-    here = demo("--seconds", "8", "--json", "--topology", "dedicated")
+    here = demo("--seconds", FOR_EVER, "--json", "--topology", "dedicated")
     found = here.until_trading()
     victim = next(process.pid for process in found.processes if process.name == "strategy")
     os.kill(victim, signal.SIGKILL)
+    here.until(lambda: restarts_of(here, "strategy") == 1)
+    here.until_trading()
+    here.interrupt()
     exit_code, out, err = here.end()
     report = json.loads(out)
     assert (exit_code, report["failures"]) == (0, []), err
@@ -242,12 +302,24 @@ def test_recording_is_traded_at_a_higher_speed(
     demo: Callable[..., Demo], shared_data: Path
 ) -> None:
     recording = shared_data / "usdm_streams" / "bootstrap_5symbols_20210405.txt.gz"
-    here = demo("--seconds", "3", "--json", "--recording", str(recording), "--speed", "10")
+    here = demo("--seconds", FOR_EVER, "--json", "--recording", str(recording), "--speed", "10")
+    here.until_status(lambda found: found.trading_state == "ACTIVE")
+    here.until_counted("feed", BOOK_CHECKS)
+    here.interrupt()
     exit_code, out, err = here.end()
     report = json.loads(out)
     assert (exit_code, report["failures"]) == (0, []), err
     assert len(report["account"]["position"]) == 5
     assert report["market"]["book_checks"] > 0
+    here.assert_nothing_left()
+
+
+def test_demo_ends_by_itself_when_its_time_is_over(demo: Callable[..., Demo]) -> None:
+    here = demo("--seconds", "1", "--json")
+    exit_code, out, err = here.end()
+    report = json.loads(out)
+    assert (exit_code, report["failures"]) == (0, []), err
+    assert report["seconds"] >= 1
     here.assert_nothing_left()
 
 
@@ -274,7 +346,7 @@ def test_run_directory_that_cannot_be_made_is_told(tmp_path: Path, project_root:
 def test_closed_terminal_leaves_nothing(project_root: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", ON_A_TERMINAL, "demo", "--seconds", "60"],
+        [sys.executable, "-c", ON_A_TERMINAL, "demo", "--seconds", FOR_EVER],
         env={**os.environ, "HFT_RUN_DIR": str(tmp_path)},
         cwd=project_root, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ from hft import counters, graph
 from hft.core.generated.views import Position
 from hft.records import Mode
 from hft.roles.context import cells_spec, load_plan
+from tools.demo.ledger import Ledger
 from tools.demo.venue import DemoVenue, running_venue
 from tools.system.segments import attach_page
+from tools.system.waiting import wait_until
 from tools.venue.config import AccountConfig, VenueConfig
 
 LINES_MAX = 40
-WAIT_S = 60
+WAIT_S = 100
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 SETTINGS = """\
 symbols = ["BTCUSDT", "ETHUSDT"]
@@ -69,8 +71,8 @@ def plugins(tmp_path: Path, project_root: Path) -> dict[str, str]:
     return {"joiner": "Joiner", "fader": "Fader"}
 
 
-def hft(root: Path, project_root: Path, *arguments: str) -> str:
-    done = subprocess.run(
+def begin(root: Path, project_root: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-m", "hft.cli", *arguments],
         cwd=root,
         env={
@@ -78,23 +80,53 @@ def hft(root: Path, project_root: Path, *arguments: str) -> str:
             "HFT_RUN_DIR": str(root / "run"),
             "PYTHONPATH": str(project_root),
         },
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+
+
+def end(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate()
+    assert process.returncode == 0, out + err
+    return out
+
+
+def hft(root: Path, project_root: Path, *arguments: str) -> str:
+    return end(begin(root, project_root, *arguments))
+
+
+def all_have_filled(run_dir: Path) -> bool:
+    """Whether every strategy of a demo has had a fill."""
+    if not (run_dir / "supervisor.json").exists():
+        return False
+    plan = load_plan(run_dir)
+    ledger = Ledger(plan)
+    try:
+        ledger.poll()
+        return all(
+            one.fills for one in ledger.results({one.instrument_id: 0 for one in plan.instruments})
+        )
+    finally:
+        ledger.close()
 
 
 def test_both_trade_in_the_demo(
     tmp_path: Path, project_root: Path, plugins: dict[str, str]
 ) -> None:
     chosen = ",".join(f"{name}.py:{class_name}" for name, class_name in plugins.items())
-    told = hft(tmp_path, project_root, "demo", "--seconds", "5", "--json", "--strategies", chosen)
+    demo = begin(
+        tmp_path, project_root, "demo", "--seconds", "600", "--json", "--strategies", chosen
+    )
+    run_dir = tmp_path / "run" / f"demo-{demo.pid}"
+    has_filled = wait_until(lambda: all_have_filled(run_dir), pid=demo.pid, timeout_s=WAIT_S)
+    demo.send_signal(signal.SIGINT)
+    told = end(demo)
+    assert has_filled, told
     rows: dict[str, Any] = {row["name"]: row for row in json.loads(told)["strategies"]}
     assert rows["joiner"]["symbols"] == ["BTCUSDT", "SOLUSDT"]
     for name in plugins:
-        assert rows[name]["fills"] > 0
+        assert rows[name]["fills"] > 0, rows
         assert rows[name]["paused"] == {}
 
 
@@ -138,10 +170,9 @@ def test_both_fill_on_paper_and_observe_and_nothing_reaches_the_venue(
     cells, position = ipc.CellReader(segment, buffer), Position(buffer)
 
     def until(is_so: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + WAIT_S
-        while not is_so():
-            assert time.monotonic() < deadline, hft(tmp_path, project_root, "strategy", "status")
-            time.sleep(0.05)
+        assert wait_until(is_so, pid=execution.pid, timeout_s=WAIT_S), hft(
+            tmp_path, project_root, "strategy", "status"
+        )
 
     def paper_fills(symbol: str) -> int:
         cell = graph.position_cell(Mode.PAPER, plan.instrument_id(symbol))

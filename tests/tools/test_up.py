@@ -22,6 +22,7 @@ from hft.venues.binance_usdm.rest import RestClient
 from hft.venues.binance_usdm.signing import load_credentials
 from tools.demo.venue import DemoVenue, running_venue
 from tools.system import preflight, status
+from tools.system.waiting import wait_until
 from tools.venue.config import AccountConfig, VenueConfig
 
 KEY, SECRET = "test-key", "test-secret"
@@ -176,16 +177,24 @@ def problems_at(desk: Desk) -> list[str]:
     return raised.value.problems
 
 
+def waits_with_all_on_disk(desk: Desk) -> bool:
+    """Whether nothing is amiss, nothing may be traded, and the recorder has copied everything."""
+    found = status.read(desk.run_dir)
+    recorder = found.roles[-1]
+    return (
+        (found.trading_state, found.problems) == ("HALTED", ())
+        and (recorder.name, recorder.behind) == ("recorder", 0)
+        and recorder.detail.endswith(" on disk")
+    )
+
+
 def test_live_system_waits_to_be_armed_and_a_second_one_is_refused(desk: Desk) -> None:
     desk.use_key("live-key")
     exit_code, out, err = desk.hft("up", str(desk.path), "--detach")
     assert exit_code == 0, err
     assert "runs in the background" in out
     found = status.read(desk.run_dir)
-    assert (found.trading_state, found.problems) == ("HALTED", ())
-    recorder = found.roles[-1]
-    assert (recorder.name, recorder.behind) == ("recorder", 0)
-    assert recorder.detail.endswith(" on disk")
+    assert wait_until(lambda: waits_with_all_on_disk(desk), pid=found.supervisor_pid, timeout_s=60)
     exit_code, out, _ = desk.hft("journal", "verify", "--json")
     assert exit_code == 0
     assert json.loads(out)["files"] == 1
