@@ -20,10 +20,10 @@ from hft.cli_options import of_system as _of_system
 from hft.cli_options import print_json as _print_json
 from hft.cli_options import running as _running
 from hft.cli_order import order
+from hft.cli_risk import audit, halt, risk
 from hft.cli_shm import shm
 from hft.cli_strategy import new_strategy, strategy
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, HftError
-from tools.risk.command import audit, halt, risk
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended in the middle, as shells know it."""

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
+from hft.cli_options import as_json as _as_json
+from hft.cli_options import of_system as _of_system
+from hft.cli_options import print_json as _print_json
+from hft.cli_options import running as _running
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
-
-
-def _of_system(command: Command) -> Command:
-    command = click.option(
-        "--run-dir", help="Root of the run directories; also HFT_RUN_DIR.  [default: the usual one]"
-    )(command)
-    return click.option("--name", help="Which system, when several run.")(command)
-
-
-def _running(name: str | None, run_dir: str | None) -> Path:
-    from tools.system.places import find_running, run_root
-
-    return find_running(run_root(run_dir or ""), name)
-
-
-def _print_json(value: object) -> None:
-    import msgspec
-
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
 @click.group(invoke_without_command=True)
