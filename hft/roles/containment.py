@@ -133,8 +133,7 @@ def guarded(
     try:
         return watch.call(handler, *arguments, ticks_max=ticks_max)
     except StrategyLoadError as error:
-        error.message, error.remedy = printable(error.message), printable(error.remedy)
-        raise
+        raise StrategyLoadError(printable(error.message), remedy=printable(error.remedy)) from error
     except CallbackOverrunError as error:
         raise StrategyLoadError(
             f"{plugin} takes longer than {error.duration_ms} ms to load{_place(error)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -207,7 +208,8 @@ class StrategyEngine(StrategyCore):
         place = f"{desk.instrument.symbol}, {where}: {what}"
         self.incidents.note(desk.config.name, place, trace, event)
         self._control.note_pause(desk)
-        print(trace, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a log that nobody takes any more
+            sys.stderr.write(f"{trace}\n")
 
     def _show_book(self, desk: Desk) -> None:
         """Call with the book if it is another one than last time."""
