@@ -11,14 +11,15 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from hft.core.generated.views import RecordView
 from hft.roles.strategy_core import CallbackMark
-from hft.strategy.errors import CallbackOverrunError
+from hft.strategy.errors import CallbackOverrunError, StrategyLoadError
+from hft.strategy.loader import load_class, load_parameters
 from hft.strategy.orders import Orders, View
 from hft.strategy.targets import QuoteTargets
 
@@ -30,7 +31,9 @@ LOAD_TICKS: Final = 8
 """As above while a plug-in is loaded anew: an import may take longer, and must not take 250 ms."""
 START_TICKS: Final = 200
 """As above before anything trades."""
-INCIDENT_BYTES_MAX: Final = 16_384
+INCIDENT_CHARS_MAX: Final = 16_384
+WHAT_CHARS_MAX: Final = 500
+"""So much of an error's own words is repeated where one line is due."""
 HELD_SAMPLE: Final = 256
 """So many children of a container are looked at, about."""
 HELD_OBJECTS_MAX: Final = 20_000
@@ -95,6 +98,89 @@ class CallbackWatch(CallbackMark):
             raise CallbackOverrunError(int(1_000 * TICK_S * self.ticks_max))
 
 
+def told(error: BaseException, watch: CallbackWatch) -> tuple[str, str]:
+    """An error in a line, and its traceback; the words are its author's, and may be anything."""
+    try:
+        what, trace = watch.call(_in_words, error, ticks_max=CALLBACK_TICKS)
+    except BaseException:
+        what = f"{type(error).__name__}, which cannot be told"
+        places = "".join(traceback.format_tb(error.__traceback__))
+        trace = f"Traceback (most recent call last):\n{places}{what}"
+    if len(trace) > INCIDENT_CHARS_MAX:  # where it began and how it ended, without what is between
+        half = INCIDENT_CHARS_MAX // 2
+        trace = f"{trace[:half]}\n  …\n{trace[-half:]}"
+    return printable(what[:WHAT_CHARS_MAX]), printable(trace)
+
+
+def _in_words(error: BaseException) -> tuple[str, str]:
+    what = str(getattr(error, "message", None) or repr(error))
+    return what, "".join(traceback.format_exception(error))
+
+
+def printable(text: str) -> str:
+    """Without what no file and no terminal takes: halves of surrogate pairs."""
+    return text.encode(errors="replace").decode()
+
+
+def guarded(
+    watch: CallbackWatch, plugin: str, handler: Callable[..., Any], *arguments: Any, ticks_max: int
+) -> Any:
+    """Call what belongs to a plug-in's author, where it is loaded.
+
+    Raises:
+        StrategyLoadError: it takes too long, or whatever else goes wrong.
+    """
+    try:
+        return watch.call(handler, *arguments, ticks_max=ticks_max)
+    except StrategyLoadError as error:
+        raise StrategyLoadError(printable(error.message), remedy=printable(error.remedy)) from error
+    except CallbackOverrunError as error:
+        raise StrategyLoadError(
+            f"{plugin} takes longer than {error.duration_ms} ms to load{_place(error)}",
+            remedy="Whatever loops or waits while it is imported or made belongs elsewhere.",
+        ) from error
+    except BaseException as error:
+        name = getattr(handler, "__name__", "hook")
+        raise StrategyLoadError(
+            f"{plugin}: {name} raised {told(error, watch)[0]}{_place(error)}",
+            remedy="Mend the plug-in.",
+        ) from error
+
+
+def _place(error: BaseException) -> str:
+    """The innermost place that is not the watch's own."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and "importlib" not in frame.filename
+    ]
+    return f", in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
+
+
+def load_bounded(plugin: str, values: Mapping[str, object] | None = None) -> type[Any]:
+    """The class of a plug-in, for a command that must come to its end whatever the plug-in does.
+
+    ``values``: parameters to try it with; None: none.
+
+    Raises:
+        StrategyLoadError: it does not hold, or takes longer to load than the engine would wait.
+    """
+
+    def load() -> type[Any]:
+        plugin_class = load_class(plugin)
+        if values is not None:
+            load_parameters(plugin_class, values, plugin)
+        return plugin_class
+
+    watch = CallbackWatch()
+    watch.arm()
+    try:
+        found: type[Any] = guarded(watch, plugin, load, ticks_max=START_TICKS)
+    finally:
+        watch.disarm()
+    return found
+
+
 class IncidentBook:
     """What went wrong with plug-ins, kept for their authors; written when the process is idle."""
 
@@ -102,9 +188,8 @@ class IncidentBook:
         self._dir = state_dir / "strategies"
         self._waiting: dict[str, str] = {}
 
-    def note(self, strategy: str, what: str, error: BaseException, event: str) -> None:
+    def note(self, strategy: str, what: str, trace: str, event: str) -> None:
         """Keep a traceback and the event that it happened at: the newest of each strategy."""
-        trace = "".join(traceback.format_exception(error))[-INCIDENT_BYTES_MAX:]
         when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         self._waiting[strategy] = f"{when}  {what}\n\n{trace}\nevent:\n{event}\n"
 

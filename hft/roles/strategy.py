@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
+import contextlib
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -19,7 +20,7 @@ from hft.core.order_id import OrderIdMaker, source_of
 from hft.counters import RoleState
 from hft.records import Action, FeedState, Mode, OrderState
 from hft.roles.callback_note import Callback
-from hft.roles.containment import CallbackWatch, IncidentBook, event_text
+from hft.roles.containment import CallbackWatch, IncidentBook, event_text, told
 from hft.roles.context import Context, InstrumentWatch
 from hft.roles.desk import Desk, IdlePlugin, rank
 from hft.roles.strategy_control import DIED, StrategyControl
@@ -197,17 +198,18 @@ class StrategyEngine(StrategyCore):
 
     def contained(self, desk: Desk, error: BaseException, where: str, event: str) -> None:
         """Pause a desk whose plug-in failed, and keep what its author needs."""
-        what = getattr(error, "message", None) or repr(error)
+        what, trace = told(error, self.callback_watch)
         desk.errors += 1
         desk.pause_reason = f"{where}: {what}"
         desk.targets.withdraw()
         desk.has_news = True
         self._page.count(counters.PLUGIN_ERRORS.id)
-        self._page.fail(f"{desk.config.name} {desk.instrument.symbol}: {error!r}")
+        self._page.fail(f"{desk.config.name} {desk.instrument.symbol}: {what}")
         place = f"{desk.instrument.symbol}, {where}: {what}"
-        self.incidents.note(desk.config.name, place, error, event)
+        self.incidents.note(desk.config.name, place, trace, event)
         self._control.note_pause(desk)
-        traceback.print_exception(error)
+        with contextlib.suppress(OSError):  # a log that nobody takes any more
+            sys.stderr.write(f"{trace}\n")
 
     def _show_book(self, desk: Desk) -> None:
         """Call with the book if it is another one than last time."""

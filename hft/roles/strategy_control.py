@@ -16,7 +16,13 @@ from hft.core.instruments import InstrumentRules
 from hft.errors import HftError, UsageError
 from hft.records import Mode
 from hft.roles.callback_note import Callback, Note, culprit
-from hft.roles.containment import LOAD_TICKS, START_TICKS, held_bytes, resident_bytes
+from hft.roles.containment import (
+    LOAD_TICKS,
+    START_TICKS,
+    guarded,
+    held_bytes,
+    resident_bytes,
+)
 from hft.roles.context import Context
 from hft.roles.desk import MODES, PAUSED_BY, Desk, IdlePlugin
 from hft.roles.strategy_status import (
@@ -33,7 +39,7 @@ from hft.roles.strategy_status import (
     replace_file,
     strategies_dir,
 )
-from hft.strategy.errors import CallbackOverrunError, StrategyError, StrategyLoadError
+from hft.strategy.errors import StrategyError, StrategyLoadError
 from hft.strategy.loader import (
     load_anew,
     load_class,
@@ -133,9 +139,9 @@ class StrategyControl:
         reason = f"{DIED}{where}"
         for symbol in config.symbols:
             self._kept(config).pauses[symbol] = reason
-        error = StrategyError(reason, remedy="Mend it; hft strategy resume loads it anew.")
+        remedy = "Mend it; hft strategy resume loads it anew."
         event = "  none is known: nothing of the process was left"
-        self._engine.incidents.note(config.name, reason, error, event)
+        self._engine.incidents.note(config.name, reason, remedy, event)
         page.count(counters.PLUGIN_ERRORS.id)
         page.fail(f"{config.name}: {reason}")
         self._has_incident = True
@@ -273,7 +279,7 @@ class StrategyControl:
         if name == "paper" and not self._engine.has_paper:
             raise UsageError(
                 "this system has no paper role, which would fill the orders",
-                remedy='Give a strategy mode = "paper" in the settings and start again.',
+                remedy='Write [paper] start = "always" in the settings and start the system again.',
             )
         mode = MODES[name]
         self._kept(config).mode = name
@@ -350,19 +356,8 @@ class StrategyControl:
         strategy_id = self._context.config.strategies.index(config) + 1
         page.set_gauge(counters.IN_CALLBACK.id, Note(strategy_id, 0, Callback.LOADING).word)
         try:
-            return self._engine.callback_watch.call(handler, *arguments, ticks_max=ticks_max)
-        except StrategyLoadError:
-            raise
-        except CallbackOverrunError as error:
-            raise StrategyLoadError(
-                f"{config.plugin} takes longer than {error.duration_ms} ms to load",
-                remedy="Load what is slow elsewhere, or start the system again.",
-            ) from error
-        except BaseException as error:
-            name = getattr(handler, "__name__", "hook")
-            raise StrategyLoadError(
-                f"{config.plugin}: {name} raised {error!r}", remedy="Mend the plug-in."
-            ) from error
+            watch = self._engine.callback_watch
+            return guarded(watch, config.plugin, handler, *arguments, ticks_max=ticks_max)
         finally:
             page.set_gauge(counters.IN_CALLBACK.id, 0)
 

@@ -1,7 +1,7 @@
 """The strategy engine's fast half as C sees it."""
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 
-from hft.core.generated.records cimport hft_intent
+from hft.core.generated.records cimport hft_intent, hft_top_of_book
 from hft.core.generated.views cimport Decision, Execution, FeedStatus, MarkPrice, Trade
 from hft.roles.desk cimport Desk
 from hft.strategy.change cimport Change
@@ -18,6 +18,7 @@ cdef class StrategyCore:
     cdef PageStores page
     cdef PageStores feed_page
     cdef RingReader market
+    cdef hft_top_of_book arrived  # a record of any kind, as it came: plug-ins see a copy of it
     cdef RingReader decisions
     cdef RingReader executions
     cdef RingReader paper
@@ -53,7 +54,7 @@ cdef class StrategyCore:
     cdef int add_fill(self, Execution fill, bint is_paper) except -1
     cdef int poll_decisions(self, int64_t now_ns) except -1
     cdef int poll_market(self) except -1
-    cdef int show_market(self, Desk desk, int kind) except -1
+    cdef int show_market(self, Desk desk) except -1
     cdef bint may_quote(self, Desk desk) noexcept
     cdef void enter(self, Desk desk, int64_t callback) noexcept nogil
     cdef void leave(self) noexcept nogil

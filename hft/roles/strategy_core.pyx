@@ -203,10 +203,10 @@ cdef class StrategyCore:
     cdef int poll_market(self) except -1:
         """Fold what is waiting: every plug-in will see only the newest top of its instrument."""
         cdef RingReader market = self.market
-        cdef const hft_header *header = <const hft_header *> market.record
+        cdef const hft_header *header = <const hft_header *> &self.arrived
         cdef int count = 0
         cdef Desk desk
-        while count < MARKET and market.next_record(market.record):
+        while count < MARKET and market.next_record(<char *> &self.arrived):
             count += 1
             desks = self._desks_of.get(header.instrument_id)
             if desks is None:
@@ -218,16 +218,18 @@ cdef class StrategyCore:
                     desk.note_header(MARKET_RING, header)
                     desk.has_news = True
                 else:
-                    self.show_market(desk, header.kind)
+                    self.show_market(desk)
         if market.lapped:
             self._note_lapped()
             self._reload_tops()
         return count
 
-    cdef int show_market(self, Desk desk, int kind) except -1:
-        """Anything but a top."""
-        cdef const hft_header *header = <const hft_header *> self.market.record
+    cdef int show_market(self, Desk desk) except -1:
+        """Anything but a top. What one plug-in writes into it, the next one does not see."""
+        cdef const hft_header *header = <const hft_header *> &self.arrived
         cdef const hft_feed_status *status = <const hft_feed_status *> header
+        cdef int kind = header.kind
+        memcpy(self.market.record, header, sizeof(hft_top_of_book))
         if kind == TRADE:
             if desk.on_trade is not None:
                 desk.note_header(MARKET_RING, header)

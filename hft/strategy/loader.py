@@ -202,7 +202,7 @@ def _load_module(name: str) -> ModuleType:
             f"{name} cannot be imported: {_where(error)}",
             remedy=f"Install {error.name}, which it needs.",
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StrategyLoadError(
             f"{name} cannot be imported: {_where(error)}", remedy="Mend the plug-in."
         ) from error

@@ -466,3 +466,20 @@ def test_an_explicit_order_that_would_meet_one_of_ours_does_not_go(
     assert market.intents() == [(Action.PLACE, Side.SELL, 101, BTC)]
     assert not market.intent.is_post_only
     assert engine.desks[1].targets.view.exposure_e8 == E8
+
+
+def test_code_whose_error_no_file_takes_leaves_the_old_one_and_is_told(
+    house, market, plugin
+) -> None:
+    engine = start(house)
+    before = engine.desks[0].plugin
+    plugin.write_text("raise RuntimeError('\\udc80')")
+    answer = Person(house, engine, market).ask("reload", strategy="joiner")
+    assert "RuntimeError" in answer.problem
+    assert engine.desks[0].plugin is before
+
+
+def test_a_mode_without_its_role_says_which_setting_gives_it_one(house, market) -> None:
+    answer = Person(house, start(house), market).ask("mode", strategy="joiner", mode="paper")
+    assert "no paper role" in answer.problem
+    assert '[paper] start = "always"' in answer.remedy

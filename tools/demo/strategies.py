@@ -20,7 +20,7 @@ import msgspec
 
 from hft.config import StrategyConfig
 from hft.errors import UsageError
-from hft.strategy.loader import load_class
+from hft.roles.containment import load_bounded
 
 CHANGE_MS: Final = 125
 """Pause of one side after a change, times the number of instruments: 16 orders a second in all,
@@ -114,6 +114,6 @@ def _plugin(spec: str) -> StrategyConfig:
     if place.endswith(".py"):
         place = str(Path(place).expanduser().absolute())
     plugin = f"{place}:{class_name}"
-    load_class(plugin)
+    load_bounded(plugin)
     name = _NO_NAME.sub("_", stem.lower())[:24]
     return StrategyConfig(name=name, plugin=plugin, symbols=())

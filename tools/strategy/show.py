@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from hft.roles.containment import load_bounded
 from hft.strategy.base import HOOKS, OPTIONAL_CALLBACKS
-from hft.strategy.loader import load_class
 from hft.strategy.parameters import ParameterDoc, describe_parameters
 
 
@@ -27,7 +27,7 @@ def read(plugin: str) -> PluginDoc:
     Raises:
         StrategyLoadError: it does not hold.
     """
-    found = load_class(plugin)
+    found = load_bounded(plugin)
     names = ("on_top_of_book", "on_timer", *OPTIONAL_CALLBACKS, *HOOKS)
     return PluginDoc(
         plugin,

@@ -17,8 +17,8 @@ from hft.counters import RoleState
 from hft.credentials import with_credentials
 from hft.errors import UsageError
 from hft.graph import OPTIONAL_ROLES, ROLES, page_name
+from hft.roles.containment import load_bounded
 from hft.roles.process import run_process
-from hft.strategy.loader import load_class, load_parameters
 from tools.system import commands, preflight
 from tools.system.disk import check_disk
 from tools.system.places import (
@@ -194,8 +194,7 @@ def check_plugins(config: Config) -> None:
         StrategyLoadError: a plug-in or its parameters do not hold.
     """
     for strategy in config.strategies:
-        plugin_class = load_class(strategy.plugin)
-        load_parameters(plugin_class, strategy.parameters, strategy.plugin)
+        load_bounded(strategy.plugin, strategy.parameters)
 
 
 def take_place(places: Places) -> ipc.RoleLock:
