@@ -23,6 +23,7 @@ from hft.roles import limits_file
 from hft.roles.alerts import Severity
 from hft.roles.context import Context, InstrumentWatch
 from hft.roles.risk_judge import Judge
+from hft.roles.risk_rehearsal import RiskRehearsal
 from hft.roles.risk_watch import RiskWatch
 from hft.units import INT64_MAX, NS_PER_MS, NS_PER_S
 from ipc import Command, RingReader
@@ -125,6 +126,7 @@ class Risk:
         self._observed: RiskBook
         self._watch: RiskWatch
         self._desk: Judge
+        self._rehearsal: RiskRehearsal
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -144,14 +146,19 @@ class Risk:
         self._page.set_gauge(counters.LIMITS_VERSION.id, self._limits.version)
         self._rebuild()
         self._paper = self._new_paper()
-        context = self._context
-        self._desk = Judge(
-            self._tops, self._top, self._marks, self._mark, live=self._book, paper=self._paper,
-            observed=self._observed, source=context.source, epoch=context.epoch,
-        )  # fmt: skip
+        self._desk = self.make_judge(self._book, self._paper, self._observed)
         self._read_instruments()
         self._resume()
+        self._rehearsal = RiskRehearsal(self, self._context)
         self._page.state = int(RoleState.READY)
+
+    def make_judge(self, live: RiskBook, paper: RiskBook, observed: RiskBook) -> Judge:
+        """Who judges by these exposures and the market as it is then."""
+        context = self._context
+        return Judge(
+            self._tops, self._top, self._marks, self._mark, live=live, paper=paper,
+            observed=observed, source=context.source, epoch=context.epoch,
+        )  # fmt: skip
 
     def _new_book(self) -> RiskBook:
         plan = self._context.plan
@@ -430,6 +437,10 @@ class Risk:
         self, intent: Intent, reason: int, now_ns: int, ring: RingId = RingId.INTENTS
     ) -> None:
         self._desk.answer(self._decision, intent, reason, now_ns, ring)
+
+    def rehearse(self, now_ns: int) -> None:
+        """Nothing happens: keep the way of an intent in the caches."""
+        self._rehearsal.run(now_ns)
 
     # -- permit and trading state ---------------------------------------------------------------
 

@@ -14,8 +14,17 @@ import msgspec
 from hft.config import RateLimits
 from hft.graph import cursor_index, ring
 from hft.records import SLOT_BYTES
-from hft.roles.context import HALT_SPEC, Context, page_spec, ring_spec
-from ipc import Bell, RingReader, RingWriter, RolePage, SegmentKind, SegmentSpec, segment_bytes
+from hft.roles.context import HALT_SPEC, Context, cells_spec, page_spec, ring_spec
+from ipc import (
+    Bell,
+    CellWriter,
+    RingReader,
+    RingWriter,
+    RolePage,
+    SegmentKind,
+    SegmentSpec,
+    segment_bytes,
+)
 from ipc.layout import EPOCH_OFFSET
 from ipc.memory import address_of, load_u64
 from ipc.words import Latch
@@ -86,6 +95,12 @@ class ScratchContext(Context):
         """Writer of any ring: nobody reads it, so nobody is waited for."""
         buffer = bytearray(SLOT_BYTES)
         return RingWriter(self._attach(ring_spec(name), writable=True), buffer), buffer
+
+    def cell_writer(self, name: str) -> tuple[CellWriter, bytearray]:
+        """Writer of any cells."""
+        spec = cells_spec(name)
+        buffer = bytearray(spec.item_bytes)
+        return CellWriter(self._attach(spec, writable=True), buffer), buffer
 
     def ring_reader(
         self, name: str, *, start_seq: int | None = None, wakes: bool = True

@@ -25,6 +25,7 @@ from hft.roles.context import Context, InstrumentWatch
 from hft.roles.desk import Desk, IdlePlugin, rank
 from hft.roles.strategy_control import DIED, StrategyControl
 from hft.roles.strategy_core import StrategyCore
+from hft.roles.strategy_rehearsal import StrategyRehearsal
 from hft.strategy.base import InstrumentView
 from hft.strategy.change import Change, Inventory
 from hft.strategy.errors import StrategyError, StrategyLoadError
@@ -59,6 +60,7 @@ class StrategyEngine(StrategyCore):
         self._lost = self._counted = 0
         self._risk = context.page_of("risk")
         self._execution_page = context.page_of("execution")
+        self._rehearsal: StrategyRehearsal | None = None
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -79,6 +81,8 @@ class StrategyEngine(StrategyCore):
             rank(desks)
         # Whoever has precedence says first what it wants.
         self.desks.sort(key=lambda desk: -desk.config.priority)
+        if self.desks:
+            self._rehearsal = StrategyRehearsal(self, self._context)
 
     def _add_desk(
         self, config: StrategyConfig, instrument: InstrumentView, strategy_id: int
@@ -99,13 +103,24 @@ class StrategyEngine(StrategyCore):
             problem = problem or f"{error.message}. {error.remedy}"
             self._page.fail(error.message)
         mode = self._control.mode_of(config)
+        self.seat(config, plugin, instrument, strategy_id, mode).pause_reason = problem
+
+    def seat(
+        self,
+        config: StrategyConfig,
+        plugin: object,
+        instrument: InstrumentView,
+        strategy_id: int,
+        mode: Mode,
+    ) -> Desk:
+        """Give a plug-in its place in the engine."""
         inventory = self.inventory(mode, instrument.instrument_id)
         desk = Desk(config, plugin, instrument, inventory, strategy_id, mode)
-        desk.pause_reason = problem
         desk.targets.orders.bind(partial(self._send_explicit, desk))
         self.desks.append(desk)
         self._desks_of.setdefault(instrument.instrument_id, []).append(desk)
         self._desk_of_strategy[strategy_id, instrument.instrument_id] = desk
+        return desk
 
     def inventory(self, mode: Mode, instrument_id: int) -> Inventory:
         """The position that a desk in this mode sees: paper has a book of its own."""
@@ -272,6 +287,11 @@ class StrategyEngine(StrategyCore):
             if not desk.budget.take(self._now_ns):
                 raise _flood(desk)
         return self.offer_change(desk, change)
+
+    def rehearse(self, now_ns: int) -> None:
+        """Nothing happens: keep the way from a tick to an intent in the caches."""
+        if self._rehearsal is not None:
+            self._rehearsal.run(now_ns)
 
     # -- end ------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import resource
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -15,7 +16,8 @@ from ipc import RolePage
 PERIOD_NS: Final = 20 * NS_PER_MS
 """A process looks at its clock at least this often, however it waits."""
 REHEARSE_NS: Final = 10 * NS_PER_MS
-"""Code that did not run for longer has left the caches; roles may rehearse less often."""
+"""Code that did not run for longer has left the caches; roles may rehearse less often. They take
+turns in that time: a tick that comes meanwhile waits for one of them at most."""
 COLLECT_NS: Final = 10 * NS_PER_S
 """A hot process collects garbage only while idle, this often."""
 SWITCHES_NS: Final = NS_PER_S
@@ -36,7 +38,8 @@ class Upkeep:
         self._collected_ns = self._noted_ns = self._seen_ns = self._asked_ns = now_ns
         self._rehearsed_ns = now_ns
         found = (getattr(role, "rehearse", None) for role in roles)
-        self._rehearsals: tuple[Callable[[int], None], ...] = tuple(filter(None, found))
+        self._rehearsals: deque[Callable[[int], None]] = deque(filter(None, found))
+        self._pause_ns = REHEARSE_NS // max(1, len(self._rehearsals))
         self._worst_ns = 0
         self._switches = _involuntary_switches()
 
@@ -56,10 +59,9 @@ class Upkeep:
 
     def idle(self, now_ns: int) -> None:
         """Nobody has work: time for what is not urgent."""
-        if self._rehearsals and now_ns - self._rehearsed_ns >= REHEARSE_NS:
+        if self._rehearsals and now_ns - self._rehearsed_ns >= self._pause_ns:
             self._rehearsed_ns = now_ns
-            for rehearse in self._rehearsals:
-                rehearse(now_ns)
+            self._rehearse(self._rehearsals.popleft(), now_ns)
         if now_ns - self._asked_ns > SWITCHES_NS:
             self._asked_ns = now_ns
             switches = _involuntary_switches()
@@ -69,6 +71,15 @@ class Upkeep:
             self._collected_ns = now_ns
             gc.collect()
             self._page.record_ns(counters.GARBAGE_NS.id, time.monotonic_ns() - now_ns)
+
+    def _rehearse(self, rehearse: Callable[[int], None], now_ns: int) -> None:
+        """What is only practised ends nothing that is real: one that fails is given up."""
+        try:
+            rehearse(now_ns)
+        except Exception as error:
+            self._page.fail(f"{rehearse.__qualname__} is given up: {error!r}")
+        else:
+            self._rehearsals.append(rehearse)
 
 
 def _involuntary_switches() -> int:

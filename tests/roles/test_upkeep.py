@@ -86,3 +86,32 @@ def test_roles_rehearse_while_idle_now_and_then(page):
     for now_ns in times:
         upkeep.idle(now_ns)
     assert role.asked_ns == [START_NS + REHEARSE_NS, START_NS + 2 * REHEARSE_NS]
+
+
+def test_roles_take_turns(page):
+    one, other = Rehearser(), Rehearser()
+    upkeep = Upkeep(page, START_NS, collects=False, roles=(one, other))
+    for half in range(1, 5):
+        upkeep.idle(START_NS + REHEARSE_NS * half // 2)
+    assert one.asked_ns == [START_NS + REHEARSE_NS // 2, START_NS + REHEARSE_NS * 3 // 2]
+    assert other.asked_ns == [START_NS + REHEARSE_NS, START_NS + 2 * REHEARSE_NS]
+
+
+class Stumbler:
+    """A role whose rehearsal goes wrong."""
+
+    asked = 0
+
+    def rehearse(self, now_ns: int) -> None:
+        self.asked += 1
+        raise RuntimeError("out of step")
+
+
+def test_a_rehearsal_that_fails_is_given_up_and_the_others_go_on(page):
+    role, other = Stumbler(), Rehearser()
+    upkeep = Upkeep(page, START_NS, collects=False, roles=(role, other))
+    for step in range(1, 4):
+        upkeep.idle(START_NS + REHEARSE_NS * step)
+    assert role.asked == 1
+    assert len(other.asked_ns) == 2
+    assert "out of step" in page.error
