@@ -94,6 +94,6 @@ class StrategyRehearsal:
         self._feed.beat(now_ns)
         twin._timer_ns = now_ns
         twin._order_ids[STRATEGY_ID] = OrderIdMaker(STRATEGY_ID, EPOCH)
-        self._top.recv_ns = self._top.origin_ns = now_ns
+        self._top.as_of_ns = self._top.origin_ns = now_ns
         self._market.offer()
         twin.do_work(now_ns)
