@@ -1,8 +1,8 @@
 """A desk as compiled callers see it."""
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from hft.core.generated.records cimport hft_header
-from hft.core.generated.views cimport TopOfBook
+from hft.core.generated.records cimport hft_decision, hft_header
+from hft.core.generated.views cimport Decision, TopOfBook
 from hft.strategy.change cimport Inventory
 from hft.strategy.targets cimport QuoteTargets
 
@@ -35,6 +35,8 @@ cdef class Desk:
     cdef public tuple higher
     cdef public tuple lower
     cdef readonly TopOfBook top
+    cdef readonly Decision refusal
+    cdef readonly uint64_t refusals
     cdef public uint64_t book_seq
     cdef int64_t origin_ns
     cdef int64_t cause_ns
@@ -55,5 +57,6 @@ cdef class Desk:
     cdef readonly object on_top_of_book
 
     cdef bint may_quote(self) noexcept
+    cdef void note_refusal(self, const hft_decision *decision) noexcept nogil
     cdef void note_header(self, uint16_t ring, const hft_header *header) noexcept nogil
     cdef void forget_event(self) noexcept nogil

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from hft.config import StrategyConfig
-from hft.core.generated.views import RecordView, TopOfBook
+from hft.core.generated.views import Decision, RecordView, TopOfBook
 from hft.core.instruments import InstrumentRules
 from hft.records import Mode, Side
 from hft.strategy.change import Inventory
@@ -57,6 +57,10 @@ class Desk:
     def inventory(self) -> Inventory: ...
     @property
     def top(self) -> TopOfBook: ...
+    @property
+    def refusal(self) -> Decision: ...
+    @property
+    def refusals(self) -> int: ...
     @property
     def plugin(self) -> Any: ...
     @property

@@ -1,9 +1,10 @@
 """One plug-in on one instrument: what it wants, what it has, what it saw last."""
 cimport cython
 from libc.stdint cimport int64_t, uint16_t
+from libc.string cimport memcpy
 
-from hft.core.generated.records cimport hft_header
-from hft.core.generated.views cimport RecordView, TopOfBook
+from hft.core.generated.records cimport hft_decision, hft_header
+from hft.core.generated.views cimport Decision, RecordView, TopOfBook
 from hft.strategy.change cimport Inventory
 from hft.strategy.targets cimport QuoteTargets
 
@@ -55,7 +56,8 @@ cdef class Desk:
     ``next_mode``: the mode to change to once nothing of the present one is open; None: none.
     ``pause_reason``: why the plug-in is not called; empty: it is. ``held``: intents that were not
     offered as they would have met an order of ours. ``peers``: every desk on the instrument, by
-    priority; ``higher`` and ``lower``: those that go before it, and after it.
+    priority; ``higher`` and ``lower``: those that go before it, and after it. ``refusal``: the newest
+    of the ``refusals`` that risk has told.
     """
 
     def __init__(self, config, plugin, instrument, Inventory inventory not None, strategy_id,
@@ -73,6 +75,7 @@ cdef class Desk:
         self.peers = (self,)
         self.higher = self.lower = ()
         self.top = TopOfBook()
+        self.refusal = Decision()
 
     @property
     def instrument(self):
@@ -125,6 +128,10 @@ cdef class Desk:
     cdef void note_header(self, uint16_t ring, const hft_header *header) noexcept nogil:
         self.origin_ns, self.cause_ns = header.origin_ns, header.publish_ns
         self.cause_ring, self.cause_seq = ring, header.seq
+
+    cdef void note_refusal(self, const hft_decision *decision) noexcept nogil:
+        memcpy(self.refusal.data, decision, sizeof(hft_decision))
+        self.refusals += 1
 
     def forget_cause(self):
         """The next intents answer the clock, not an event."""

@@ -192,6 +192,7 @@ cdef class StrategyCore:
                 (decision.order_id >> SOURCE_SHIFT, decision.instrument_id))
             if desk is not None:
                 self.page.add(REFUSALS_SEEN, 1)
+                desk.note_refusal(decision)
                 desk.targets.on_refusal(self.decision, now_ns)
                 if desk.on_refusal is not None:
                     self.notify(desk, ON_REFUSAL, desk.on_refusal, self.decision)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from hft.records import Side
+from hft.core.catalogue import CATALOGUE
+from hft.records import Action, Reason, Side
 from hft.roles.desk import Desk
 from hft.units import format_e8
 
@@ -30,6 +32,21 @@ class Answer(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """What risk refused last of a strategy on one instrument."""
+
+    wall_ns: int
+    action: str
+    side: str
+    price: str
+    qty: str
+    code: int
+    reason: str
+    """Name of the code in ``hft.reasons``."""
+    text: str
+    """What it stands for, with the limits that refuse by it."""
+
+
 class DeskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A strategy on one instrument."""
 
@@ -47,6 +64,9 @@ class DeskStatus(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     """Intents not offered as they would have met an order of ours."""
     errors: int
+    refusals: int
+    """Intents that risk refused since the process started."""
+    last_refusal: Refusal | None
 
 
 class StrategyStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +152,30 @@ def desk_status(desk: Desk) -> DeskStatus:
         explicit_orders=len(targets.orders),
         held=desk.held,
         errors=desk.errors,
+        refusals=desk.refusals,
+        last_refusal=_last_refusal(desk) if desk.refusals else None,
+    )
+
+
+def reason_text(reason: Reason) -> str:
+    """A reason in words, with what is measured by the limits that refuse by it."""
+    words = reason.name.lower().replace("_", " ")
+    limits = [f"{one.meaning} ({one.name})" for one in CATALOGUE if one.reason is reason]
+    return f"{words}: {', '.join(limits)}" if limits and reason is not Reason.NONE else words
+
+
+def _last_refusal(desk: Desk) -> Refusal:
+    refusal = desk.refusal
+    reason, side = Reason(refusal.reason), Side(refusal.side)
+    return Refusal(
+        wall_ns=time.time_ns() - (time.monotonic_ns() - refusal.publish_ns),
+        action=Action(refusal.action).name.lower(),
+        side=side.name.lower() if side else "",
+        price=format_e8(refusal.price_e8),
+        qty=format_e8(refusal.qty_e8),
+        code=int(reason),
+        reason=reason.name,
+        text=reason_text(reason),
     )
 
 

@@ -20,28 +20,20 @@ them from trading at every tick. The position is never larger than one quote.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from hft.core.generated.views import TopOfBook
 from hft.core.instruments import InstrumentRules
-from hft.strategy.base import Count, DecimalText, StrategyParameters
+from hft.strategy.base import Count, DecimalText
 from hft.strategy.errors import StrategyLoadError
 from hft.strategy.signals import BPS, Crossover, Kept
-from hft.strategy.sizing import SignedDecimalText, Sizing, is_usable, positive
-from hft.strategy.targets import QuoteRules, QuoteTargets
-from hft.strategy.trip import Trip, enter, leave
+from hft.strategy.sizing import Sizing, is_usable, positive
+from hft.strategy.targets import QuoteTargets
+from hft.strategy.trip import Trip, TripParameters, enter, leave
 from hft.units import E8, NS_PER_MS, NS_PER_S, parse_e8
 
 
-class MomentumParameters(StrategyParameters, frozen=True):
+class MomentumParameters(TripParameters, frozen=True):
     """What the momentum strategy may be told."""
 
-    quote_notional: DecimalText = "250"
-    """Size of the position it takes, in the quote asset; raised to the least the venue takes."""
-    position_notional_max: DecimalText = "600"
-    """No order that could take the position beyond this, in the quote asset."""
     fast_s: DecimalText = "5"
     """Half-life of the fast average, in seconds."""
     slow_s: DecimalText = "60"
@@ -52,30 +44,14 @@ class MomentumParameters(StrategyParameters, frozen=True):
     """Score, in the direction of the position, at which it leaves."""
     continuation: DecimalText = "1"
     """How far a move is expected to go on, as a multiple of the crossover."""
-    maker_fee_bps: SignedDecimalText = "2"
-    """What the venue takes for a fill of a resting order, in bps; negative: what it pays."""
-    edge_bps: SignedDecimalText = "0"
-    """What a trip is expected to earn after fees, in bps; negative: what it may cost."""
     stop_bps: DecimalText = "10"
     """It leaves when the mid went so far against the entry, in bps."""
     hold_s_max: DecimalText = "120"
     """It leaves after so long, in seconds."""
     taker_fee_bps: DecimalText = "5"
     """What the venue takes for a fill that takes, in bps; counts with ``is_taking``."""
-    is_taking: bool = False
-    """True: what has to end is ended by an immediate order that takes, not by joining the touch."""
-    take_bps: DecimalText = "2"
-    """How far beyond the touch such an order may go, in bps."""
     pause_ms: Count = 1_000
     """Time between two trips."""
-    reprice_ticks: Annotated[int, Meta(ge=1)] = 1
-    """Orders nearer than this to the touch are left in their queue."""
-    rest_ms_min: Count = 100
-    """Least time between two changes of a side."""
-    feed_age_ms_max: Annotated[int, Meta(gt=0)] = 1_000
-    """Orders are pulled when nothing was heard for so long."""
-    is_amending: bool = True
-    """False: orders are moved by cancelling and placing anew."""
 
 
 class Momentum(Kept):
@@ -116,11 +92,7 @@ class Momentum(Kept):
         self._hold_ns_max = int(positive("hold_s_max", parameters.hold_s_max) * NS_PER_S)
         self._pause_ns = parameters.pause_ms * NS_PER_MS
         self._feed_age_ns_max = parameters.feed_age_ms_max * NS_PER_MS
-        self.quote_rules = QuoteRules(
-            reprice_ticks=parameters.reprice_ticks,
-            rest_ns_min=parameters.rest_ms_min * NS_PER_MS,
-            is_amending=parameters.is_amending,
-        )
+        self.quote_rules = parameters.quote_rules
         self._instrument = instrument
         self._trip = Trip()
         self._direction = 0

@@ -27,22 +27,18 @@ from msgspec import Meta
 
 from hft.core.generated.views import TopOfBook
 from hft.core.instruments import InstrumentRules
-from hft.strategy.base import Count, DecimalText, StrategyParameters
+from hft.strategy.base import Count, DecimalText
 from hft.strategy.errors import StrategyLoadError
 from hft.strategy.signals import BPS, Kept, MicroPrice, TimeAverage, imbalance
-from hft.strategy.sizing import BPS_E8, SignedDecimalText, Sizing, is_usable
-from hft.strategy.targets import QuoteRules, QuoteTargets
-from hft.strategy.trip import Trip, enter, leave
+from hft.strategy.sizing import BPS_E8, Sizing, is_usable
+from hft.strategy.targets import QuoteTargets
+from hft.strategy.trip import Trip, TripParameters, enter, leave
 from hft.units import E8, NS_PER_MS, parse_e8
 
 
-class ScalperParameters(StrategyParameters, frozen=True):
+class ScalperParameters(TripParameters, frozen=True):
     """What the scalper may be told."""
 
-    quote_notional: DecimalText = "250"
-    """Size of the position it takes, in the quote asset; raised to the least the venue takes."""
-    position_notional_max: DecimalText = "600"
-    """No order that could take the position beyond this, in the quote asset."""
     enter_imbalance: DecimalText = "0.6"
     """Imbalance from which on it joins the stronger side, 0 to 1."""
     exit_imbalance: DecimalText = "0.2"
@@ -51,28 +47,12 @@ class ScalperParameters(StrategyParameters, frozen=True):
     """Half-life of the average of the imbalance, in ms: quantities at the touch flicker."""
     memory_changes: Annotated[int, Meta(gt=0)] = 500
     """How many changes of the mid the micro-price remembers."""
-    maker_fee_bps: SignedDecimalText = "2"
-    """What the venue takes for a fill of a resting order, in bps; negative: what it pays."""
-    edge_bps: SignedDecimalText = "0"
-    """What a trip is expected to earn after fees, in bps; negative: what it may cost."""
     target_bps: DecimalText = "0"
     """What the mid has to have gained for leaving while there is patience, in bps."""
     patience_ms: Count = 1_000
     """How long it insists on the target."""
-    is_taking: bool = False
-    """True: what has to end is ended by an immediate order that takes, not by joining the touch."""
-    take_bps: DecimalText = "2"
-    """How far beyond the touch such an order may go, in bps."""
     pause_ms: Count = 0
     """Time between two trips."""
-    reprice_ticks: Annotated[int, Meta(ge=1)] = 1
-    """Orders nearer than this to where they should be are left in their queue."""
-    rest_ms_min: Count = 100
-    """Least time between two changes of a side."""
-    feed_age_ms_max: Annotated[int, Meta(gt=0)] = 1_000
-    """Orders are pulled when nothing was heard for so long."""
-    is_amending: bool = True
-    """False: orders are moved by cancelling and placing anew."""
 
 
 class Scalper(Kept):
@@ -103,11 +83,7 @@ class Scalper(Kept):
         self._patience_ns = parameters.patience_ms * NS_PER_MS
         self._pause_ns = parameters.pause_ms * NS_PER_MS
         self._feed_age_ns_max = parameters.feed_age_ms_max * NS_PER_MS
-        self.quote_rules = QuoteRules(
-            reprice_ticks=parameters.reprice_ticks,
-            rest_ns_min=parameters.rest_ms_min * NS_PER_MS,
-            is_amending=parameters.is_amending,
-        )
+        self.quote_rules = parameters.quote_rules
         self._instrument = instrument
         self._trip = Trip()
         self._direction = 0

@@ -9,18 +9,55 @@ A trip that has to end may be ended by taking, where the strategy is told so.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta
 
 from hft.core.generated.views import TopOfBook
 from hft.core.instruments import InstrumentRules
 from hft.records import Side, Tif
+from hft.strategy.base import Count, DecimalText, StrategyParameters
 from hft.strategy.signals import BPS, Kept
-from hft.strategy.sizing import BPS_E8, Sizing
-from hft.strategy.targets import QuoteTargets
+from hft.strategy.sizing import BPS_E8, SignedDecimalText, Sizing
+from hft.strategy.targets import QuoteRules, QuoteTargets
 from hft.units import NS_PER_MS, ceil_to, floor_to
 
 TAKE_NS_MIN: Final = 250 * NS_PER_MS
 """Time between two attempts to take: one that risk or the venue refused is not repeated at once."""
+
+
+class TripParameters(StrategyParameters, frozen=True):
+    """What every strategy of this kind may be told."""
+
+    quote_notional: DecimalText = "250"
+    """Size of the position it takes, in the quote asset; raised to the least the venue takes."""
+    position_notional_max: DecimalText = "600"
+    """No order that could take the position beyond this, in the quote asset."""
+    maker_fee_bps: SignedDecimalText = "2"
+    """What the venue takes for a fill of a resting order, in bps; negative: what it pays."""
+    edge_bps: SignedDecimalText = "0"
+    """What a trip is expected to earn after fees, in bps; negative: what it may cost."""
+    is_taking: bool = False
+    """True: what has to end is ended by an immediate order that takes, not by joining the touch."""
+    take_bps: DecimalText = "2"
+    """How far beyond the touch such an order may go, in bps."""
+    reprice_ticks: Annotated[int, Meta(ge=1)] = 1
+    """Orders nearer than this to where they should be are left in their queue."""
+    rest_ms_min: Count = 100
+    """Least time between two changes of a side."""
+    feed_age_ms_max: Annotated[int, Meta(gt=0)] = 1_000
+    """Orders are pulled when nothing was heard for so long."""
+    is_amending: bool = True
+    """False: orders are moved by cancelling and placing anew."""
+
+    @property
+    def quote_rules(self) -> QuoteRules:
+        """How hard its orders cling to their place."""
+        return QuoteRules(
+            reprice_ticks=self.reprice_ticks,
+            rest_ns_min=self.rest_ms_min * NS_PER_MS,
+            is_amending=self.is_amending,
+        )
 
 
 class Trip(Kept):

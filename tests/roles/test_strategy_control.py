@@ -13,7 +13,7 @@ from hft.config import ProcessPlan, StrategyConfig
 from hft.graph import RoleId
 from hft.records import Action, ExecKind, Mode, OrderState, Reason, Side
 from hft.roles.strategy import StrategyEngine
-from hft.roles.strategy_status import EngineStatus
+from hft.roles.strategy_status import EngineStatus, reason_text
 from hft.units import E8, NS_PER_MS, NS_PER_S
 
 BTC, ETH = 1, 2
@@ -483,3 +483,29 @@ def test_a_mode_without_its_role_says_which_setting_gives_it_one(house, market) 
     answer = Person(house, start(house), market).ask("mode", strategy="joiner", mode="paper")
     assert "no paper role" in answer.problem
     assert '[paper] start = "always"' in answer.remedy
+
+
+def test_the_status_tells_the_last_refusal_with_its_code_its_text_and_when(house, market) -> None:
+    engine = start(house)
+    market.tick(100, 102)
+    engine.do_work(time.monotonic_ns())
+    assert market.intents() == [(Action.PLACE, Side.BUY, 100, BTC)]
+    market.refuse(Reason.TRADING_HALTED)
+    market.refuse(Reason.PRICE_COLLAR)
+    person = Person(house, engine, market)
+    person.turn()
+    person.ask("report")
+    refused, other = person.status().strategies[0].desks
+    assert (other.refusals, other.last_refusal) == (0, None)
+    last = refused.last_refusal
+    assert refused.refusals == 2
+    assert last is not None
+    assert (last.action, last.side, last.code) == ("place", "buy", 13)
+    assert last.reason == "PRICE_COLLAR"
+    assert last.text == "price collar: distance of a price from the mid (price_collar_bps)"
+    assert abs(time.time_ns() - last.wall_ns) < 60 * NS_PER_S
+
+
+def test_every_reason_is_told_in_words() -> None:
+    for reason in Reason:
+        assert reason_text(reason).startswith(reason.name.lower().replace("_", " "))

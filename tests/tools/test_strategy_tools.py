@@ -14,9 +14,16 @@ from click.testing import CliRunner
 
 from hft.cli import cli
 from hft.errors import CheckFailedError, UsageError
-from hft.roles.strategy_status import PRIORITY_RULE, DeskStatus, EngineStatus, StrategyStatus
+from hft.roles.strategy_status import (
+    PRIORITY_RULE,
+    DeskStatus,
+    EngineStatus,
+    Refusal,
+    StrategyStatus,
+)
 from hft.strategy.loader import load_class
 from hft.strategy.parameters import describe_parameters
+from hft.units import NS_PER_S
 from tools.strategy import commands, new, show
 
 PLUGIN = '''
@@ -134,6 +141,17 @@ def desk(symbol: str, reason: str = "") -> DeskStatus:
         explicit_orders=1,
         held=2,
         errors=1 if reason else 0,
+        refusals=3,
+        last_refusal=Refusal(
+            wall_ns=3_600 * NS_PER_S,
+            action="place",
+            side="buy",
+            price="100",
+            qty="2",
+            code=13,
+            reason="PRICE_COLLAR",
+            text="price collar",
+        ),
     )
 
 
@@ -158,6 +176,7 @@ def test_the_status_says_why_and_tells_the_rule_where_it_matters() -> None:
     alone = "\n".join(commands.render(status("one")))
     assert "on_timer: ouch" in alone
     assert "wants buy 1 @ 100" in alone
+    assert "3 refused, last at 01:00:00 UTC, place buy 2 @ 100: code 13, price collar" in alone
     assert PRIORITY_RULE not in alone
     assert PRIORITY_RULE in "\n".join(commands.render(status("one", "two")))
 

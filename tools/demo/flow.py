@@ -139,6 +139,7 @@ def _trade(
         passed_s = (time.monotonic_ns() - begun_ns) / NS_PER_S
         screen.progress(passed_s, options.seconds, _progress_text(pages))
     screen.end_progress()
+    ledger.end_trading()
     _settle(system, venue, pages)
     ledger.poll()
     processes = process_statuses(system.plan, load_notes(system.run_dir))

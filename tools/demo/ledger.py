@@ -6,6 +6,7 @@ once more by strategy, give every strategy a profit of its own.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from hft.core.positions import Position
 from hft.records import SLOT_BYTES, ExecKind, Reason
 from hft.roles.context import ring_spec
 from hft.roles.strategy_status import STATUS_FILE, EngineStatus, strategies_dir
-from hft.units import E8, format_e8
+from hft.units import E8, INT64_MAX, format_e8
 
 QUOTE_ASSET_ID: Final = ASSET_IDS["USDT"]
 
@@ -41,6 +42,7 @@ class StrategyResult(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int
     dropped: int
     refused: int
+    """By risk, before the demo's own halt at its end."""
     refusals: dict[str, int]
     """By reason."""
     paused: dict[str, str]
@@ -100,10 +102,15 @@ class Ledger:
             for segment, buffer in zip(self._segments, buffers, strict=True)
         )
         self._execution, self._decision = Execution(buffers[0]), Decision(buffers[1])
+        self._ended_ns = INT64_MAX
         self._books = {
             strategy_id: _Book(config, plan)
             for strategy_id, config in enumerate(plan.config.strategies, start=1)
         }
+
+    def end_trading(self) -> None:
+        """From now on risk refuses because the demo halts it: no strategy asked for too much."""
+        self._ended_ns = time.monotonic_ns()
 
     def poll(self) -> None:
         """Book what came since the last look."""
@@ -114,7 +121,8 @@ class Ledger:
         decision = self._decision
         while self._decisions.next():
             book = self._books.get(decision.strategy_id)
-            if book is not None and decision.reason != Reason.NONE:
+            is_counted = decision.reason != Reason.NONE and decision.judge_ns < self._ended_ns
+            if book is not None and is_counted:
                 book.refusals[Reason(decision.reason).name] += 1
 
     def _book_execution(self, book: _Book, record: Execution) -> None:

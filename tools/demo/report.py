@@ -39,6 +39,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     intents: int
     approved: int
     refused: int
+    """By risk, with those that the demo's own halt at its end caused."""
     sent: int
     acked: int
     fills: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,10 @@ from hft.roles.strategy_status import (
     Answer,
     DeskStatus,
     EngineStatus,
+    Refusal,
     strategies_dir,
 )
+from hft.units import NS_PER_S
 from tools.system.commands import who
 from tools.system.segments import Bells, attach_page
 from tools.system.waiting import wait_until
@@ -60,6 +63,8 @@ def render(found: EngineStatus) -> Iterator[str]:
             yield "  " + _desk_line(desk)
             if desk.reason:
                 yield f"      {desk.reason}"
+            if desk.last_refusal is not None:
+                yield f"      {_refusal_line(desk.last_refusal, desk.refusals)}"
         if strategy.loaded:
             yield f"  {strategy.loaded}"
         if strategy.error_file:
@@ -130,6 +135,12 @@ def _desk_line(desk: DeskStatus) -> str:
     if desk.errors:
         parts.append(f"{desk.errors} errors")
     return "  ".join(parts)
+
+
+def _refusal_line(last: Refusal, count: int) -> str:
+    when = time.strftime("%H:%M:%S UTC", time.gmtime(last.wall_ns // NS_PER_S))
+    order = f"{last.action} {last.side} {last.qty} @ {last.price}"
+    return f"{count} refused, last at {when}, {order}: code {last.code}, {last.text}"
 
 
 def _is_shared(found: EngineStatus, symbol: str) -> bool:
