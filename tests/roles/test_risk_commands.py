@@ -13,8 +13,11 @@ import pytest
 
 from hft import config_file
 from hft.config import PLAN_FILE
+from hft.core.breakers import Layer
+from hft.core.catalogue import LIMITS_BY_NAME
 from hft.errors import CheckFailedError, ConfigError, UsageError
 from hft.roles import audit_file, limits_file
+from hft.roles.context import load_plan
 from hft.roles.risk import Risk
 from tools.risk import changes, table, trail
 
@@ -89,6 +92,17 @@ def test_the_table_shows_every_limit_with_its_unit_and_scope(running: Path) -> N
     assert (row.unit, row.scope, row.limit) == ("x", "account", "0.3")
     text = "\n".join(table.render(found))
     assert all(row.name in text for row in found.limits)
+
+
+def test_headroom_of_a_distance_is_what_is_above_it(running: Path) -> None:
+    plan, spec = load_plan(running), LIMITS_BY_NAME["liquidation_bps_min"]
+    row = table._row(plan, spec, 4_000, 1_000, Layer.FINE, 1)
+    assert (row.use, row.limit, row.headroom, row.used_percent) == ("4000", "1000", "3000", 25.0)
+    assert row.where == "BTCUSDT"
+    row = table._row(plan, spec, 900, 1_000, Layer.HARD, 1)
+    assert (row.headroom, row.used_percent) == ("0", 111.1)
+    row = table._row(plan, spec, -1, 1_000, Layer.FINE, 0)
+    assert (row.use, row.headroom, row.used_percent) == ("", "", None)
 
 
 def test_the_table_fits_a_terminal_of_80_columns(running: Path) -> None:
