@@ -246,11 +246,11 @@ def spec_of(name: str) -> LimitSpec:
     spec = LIMITS_BY_NAME.get(name)
     if spec is None:
         nearest = get_close_matches(name, LIMITS_BY_NAME, n=1)
-        hint = f" Did you mean {nearest[0]}?" if nearest else ""
         raise UsageError(
             f"there is no limit named {name!r}",
-            remedy=f"Limits are {', '.join(LIMITS_BY_NAME)}.{hint}",
-        )
+            remedy=f"Did you mean {nearest[0]}? `hft risk` lists all." if nearest
+            else f"Limits are {', '.join(LIMITS_BY_NAME)}.",
+        )  # fmt: skip
     return spec
 
 
@@ -331,10 +331,14 @@ class Change(NamedTuple):
             return
         spec = LIMITS_BY_NAME[self.name]
         bound = -(-self.old // STEP_MAX) if spec.is_floor else self.old * STEP_MAX
+        remedy = f"One step goes to {spec.shown(bound)} at most"
+        if not self.old:
+            remedy = "A limit of 0 is raised in the settings, before the start"
+        elif spec.is_floor and not self.new:
+            remedy += "; it is switched off in the settings, before the start"
         raise UsageError(
             f"{self.name} = {spec.shown(self.new)} is too great a step from {spec.shown(self.old)}",
-            remedy=f"One step goes to {spec.shown(bound)} at most; a limit of 0 is raised in the"
-            " settings, before the start.",
+            remedy=f"{remedy}.",
         )
 
 

@@ -64,6 +64,9 @@ def test_a_safer_limit_is_not_asked_back_and_a_riskier_one_is(running: Path) -> 
     assert found.problem == ""
     events = [(entry.event, entry.reason) for entry in found.entries]
     assert events == [("risk_set", "try"), ("risk_set", "more")]
+    assert "more  open_orders_max: 1 -> 2 (riskier)  version=0x502" in "\n".join(
+        trail.render(trail.read(running, 0))
+    )
 
 
 @pytest.mark.parametrize(
