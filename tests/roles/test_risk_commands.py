@@ -153,10 +153,12 @@ def test_settings_take_over_a_policy_file_and_tell_every_error_of_it(tmp_path: P
     assert config.risk.policy_file == str(policy)
     again = config_file.parse(config_file.to_toml(config), source="hft.toml", base=tmp_path)
     assert again.risk == config.risk
-    policy.write_text('base = "mm"\n[limits]\nopen_orders = 4\n')
+    policy.write_text('base = "mm"\n[limits]\nopen_order_max = 4\n')
     with pytest.raises(ConfigError) as caught:
         config_file.parse(SETTINGS, source="hft.toml", base=tmp_path)
     assert len(caught.value.problems) == 2
+    assert "Did you mean open_orders_max?" in str(caught.value)
+    assert "?." not in str(caught.value)
     policy.unlink()
     with pytest.raises(ConfigError, match="cannot be read"):
         config_file.parse(SETTINGS, source="hft.toml", base=tmp_path)
