@@ -134,6 +134,10 @@ class RiskLimits(_Section, frozen=True):
     places_per_trade_max: Positive | None = None
     faults_per_minute_max: Positive | None = None
     margin_used_bps_max: Positive | None = None
+    margin_ratio_bps_max: Positive | None = None
+    liquidation_bps_min: Annotated[int, Meta(ge=0)] | None = None
+    countdown_missed_max: Positive | None = None
+    user_stream_down_ms_max: Positive | None = None
 
 
 class ManualConfig(_Section, frozen=True):

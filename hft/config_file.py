@@ -369,7 +369,11 @@ def _take_policy_file(config: Config, base: Path) -> tuple[Config, list[Problem]
     except ConfigError as error:
         found = (text.removesuffix(".").partition(". ") for text in error.problems)
         return config, [
-            Problem(where, f"does not hold: {what}", f"{remedy}." if remedy else "")
+            Problem(
+                where,
+                f"does not hold: {what}",
+                remedy if not remedy or remedy.endswith("?") else f"{remedy}.",
+            )
             for what, _, remedy in found
         ]
     except (OSError, UnicodeDecodeError) as error:

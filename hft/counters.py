@@ -138,6 +138,10 @@ DIFFERS: Final = GaugeSpec(17, "differs", "values that differ from the venue's f
 WAITS: Final = GaugeSpec(18, "waits", "1: not ready because the venue lets nobody in, not hung")
 COPIED_SEQ: Final = GaugeSpec(19, "copied_seq", "last journal entry that is safe on disk")
 
+COUNTDOWN_MISSED: Final = GaugeSpec(
+    20, "countdown_missed", "renewals of the venue's countdown that failed in a row"
+)
+
 SOFT_LIMITS: Final = GaugeSpec(50, "soft_limits", "bit n: limit n is past its soft threshold")
 HARD_LIMITS: Final = GaugeSpec(51, "hard_limits", "bit n: limit n is exceeded")
 LIMITS_VERSION: Final = GaugeSpec(52, "limits_version", "version of the limits in force")

@@ -123,6 +123,14 @@ class Reason(IntEnum):
     """Our own prices of this instrument have moved too far within a minute."""
     FUNDING_MAX = 71
     MARGIN_USED_MAX = 72
+    MARGIN_RATIO_MAX = 73
+    """The venue's maintenance margin has come too near to what the account holds."""
+    LIQUIDATION_NEAR = 74
+    """The mark has come too near to the price at which a position is liquidated."""
+    COUNTDOWN_MISSED = 75
+    """The venue's countdown, which cancels when we are gone, could not be renewed."""
+    USER_STREAM_DOWN = 76
+    """Nobody tells us of fills: a stream of the account's events has been down for too long."""
     # The venue's refusals, by meaning.
     VENUE_REJECTED = 80
     VENUE_POST_ONLY = 81

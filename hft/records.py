@@ -531,6 +531,7 @@ POSITION: Final = RecordSpec(
         Field("venue_position_e8", "i8", "position at the venue at the last reconciliation, 1e-8"),
         Field("reconciled_ns", "i8", "monotonic time of the last reconciliation, 0: never"),
         Field("adjusted_e8", "i8", "part of the position that no execution explains, 1e-8"),
+        Field("liquidation_e8", "i8", "price of its liquidation when last asked, 1e-8; 0: none"),
         Field("differs", "u1", "1: ours and the venue's are not equal"),
         Field("reserved_1", "u1", "zero"),
         Field("reserved_2", "u2", "zero"),
@@ -551,7 +552,11 @@ BALANCE: Final = RecordSpec(
         Field("asset_id", "u2", "asset (hft.core.assets)"),
         Field("differs", "u1", "1: ours and the venue's are not equal"),
         Field("reserved_1", "u1", "zero"),
-        Field("reserved_2", "u4", "zero"),
+        Field(
+            "margin_ratio_bps",
+            "u4",
+            "maintenance margin over margin balance, when last asked; 1e4: liquidation",
+        ),
     ),
 )
 ORDER: Final = RecordSpec(

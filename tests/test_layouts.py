@@ -86,18 +86,18 @@ LAYOUTS = {
         "feed_state": 76, "reserved_1": 77, "reserved_2": 78, "bid_e8": 80,
         "bid_qty_e8": 240, "ask_e8": 400, "ask_qty_e8": 560,
     }),
-    "position": Layout(184, 21, 0xCEC0AFDDDBD55C6D, {
+    "position": Layout(192, 21, 0xCA55904AD05BEDA, {
         "position_e8": 48, "average_price_e8": 56, "realised_pnl_e8": 64,
         "unrealised_pnl_e8": 72, "fee_e8": 80, "funding_e8": 88, "mark_e8": 96,
         "bought_qty_e8": 104, "sold_qty_e8": 112, "cost_whole_e8": 120,
         "cost_rest_e16": 128, "fills": 136, "executions_seq": 144, "venue_position_e8": 152,
-        "reconciled_ns": 160, "adjusted_e8": 168, "differs": 176, "reserved_1": 177,
-        "reserved_2": 178, "reserved_3": 180,
+        "reconciled_ns": 160, "adjusted_e8": 168, "liquidation_e8": 176, "differs": 184,
+        "reserved_1": 185, "reserved_2": 186, "reserved_3": 188,
     }),
-    "balance": Layout(96, 22, 0x13B787052E659F7D, {
+    "balance": Layout(96, 22, 0xE8A12DE2DD90652D, {
         "wallet_e8": 48, "venue_wallet_e8": 56, "available_e8": 64, "executions_seq": 72,
         "reconciled_ns": 80, "asset_id": 88, "differs": 90, "reserved_1": 91,
-        "reserved_2": 92,
+        "margin_ratio_bps": 92,
     }),
     "order": Layout(192, 23, 0xAEFEDA0BC4FFCDF2, {
         "order_id": 48, "venue_order_id": 56, "price_e8": 64, "qty_e8": 72,

@@ -34,8 +34,12 @@ class Layer(IntEnum):
 
 def layer_of(spec: LimitSpec, use: int, limit: int) -> Layer:
     """The layer of a use. At the limit is still allowed; beyond it is hard."""
-    if limit >= UNLIMITED or not spec.soft_percent:
+    if limit >= UNLIMITED or not spec.soft_percent or use < 0:
         return Layer.FINE
+    if spec.is_floor:
+        if use < limit:
+            return Layer.HARD
+        return Layer.SOFT if limit and use * spec.soft_percent <= limit * 100 else Layer.FINE
     if use > limit:
         return Layer.HARD
     return Layer.SOFT if use and use * 100 >= limit * spec.soft_percent else Layer.FINE

@@ -92,6 +92,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Beyond any of these only orders that shrink a position pass."""
     margin_used_bps_max: int = UNLIMITED
     """Part of the wallet that the venue keeps as margin; beyond it only what shrinks passes."""
+    margin_ratio_bps_max: int = UNLIMITED
+    """Maintenance margin over margin balance; beyond it only what shrinks passes."""
+    liquidation_bps_min: int = 0
+    """Distance of the mark from a liquidation price; nearer only what shrinks passes."""
+    countdown_missed_max: int = UNLIMITED
+    """Renewals of the venue's countdown missed in a row; beyond it only what shrinks passes."""
+    user_stream_down_ns_max: int = UNLIMITED
+    """Execution without orders' session or user stream; beyond it only what shrinks passes."""
     emergency_percent: int = 0
     """Use of an account limit at which everything stops; 0: never."""
     is_post_only: bool = False
@@ -141,7 +149,7 @@ class LimitSpec(NamedTuple):
     is_emergency: bool = False
     """``emergency_percent`` of it stops everything."""
     is_floor: bool = False
-    """The greater, the safer."""
+    """The greater, the safer; 0: no limit."""
 
     @property
     def field(self) -> str:
@@ -175,6 +183,7 @@ _NS_FIELDS: Final[Mapping[str, str]] = {
     "clock_offset_ms_max": "clock_offset_ns_max",
     "loop_lag_ms_max": "loop_lag_ns_max",
     "round_trip_ms_max": "round_trip_ns_max",
+    "user_stream_down_ms_max": "user_stream_down_ns_max",
 }
 _REFUSED: Final = "refused"
 _GROWS: Final = "refused unless it shrinks"
@@ -267,6 +276,18 @@ CATALOGUE: Final = (
     LimitSpec(39, "margin_used_bps_max", Unit.BPS, Scope.ACCOUNT, 70, _GROWS,
               "part of the wallet that the venue kept as margin when it was last asked",
               Reason.MARGIN_USED_MAX, is_emergency=True),
+    LimitSpec(40, "margin_ratio_bps_max", Unit.BPS, Scope.ACCOUNT, 50, _GROWS,
+              "maintenance margin over margin balance when the venue was last asked, 10000 being"
+              " liquidation; twice as much stops everything", Reason.MARGIN_RATIO_MAX),
+    LimitSpec(41, "liquidation_bps_min", Unit.BPS, Scope.INSTRUMENT, 50, _GROWS,
+              "distance of the mark from the price of liquidation; half of it stops everything",
+              Reason.LIQUIDATION_NEAR, is_floor=True),
+    LimitSpec(42, "countdown_missed_max", Unit.COUNT, Scope.ACCOUNT, 50, _GROWS,
+              "renewals of the venue's countdown that failed in a row; beyond twice as many"
+              " everything stops", Reason.COUNTDOWN_MISSED),
+    LimitSpec(43, "user_stream_down_ms_max", Unit.MS, Scope.ACCOUNT, 25, _GROWS,
+              "how long execution has had no order session or no user stream",
+              Reason.USER_STREAM_DOWN),
 )  # fmt: skip
 """Every limit. A place or amend passes all of them; a cancel is never refused by any."""
 

@@ -22,7 +22,7 @@ __all__ = ["POLICIES", "POLICY_VERSION", "UNLIMITED", "Change", "Limits", "limit
 MANUAL_ORDER_SHARE: Final = 4
 """An order by hand may be worth a quarter of a strategy's, unless the settings say less or more."""
 MANUAL_POSITION_SHARE: Final = 2
-POLICY_VERSION: Final = 4 << 8
+POLICY_VERSION: Final = 5 << 8
 """Version of the table below, in every decision record; raised when a number in it changes.
 
 The low byte counts the changes at run time.
@@ -67,6 +67,10 @@ class _Policy(msgspec.Struct, frozen=True, kw_only=True):
     places_per_trade: int = -1
     faults: int = 10
     margin_bps: int = 5_000
+    margin_ratio_bps: int = 2_500
+    liquidation_bps: int = 1_000
+    countdown_missed: int = 1
+    users_down_ms: int = 2_000
     host_ms: tuple[int, int, int] = (500, 100, 1_000)
     """Clock offset, loop lag, round trip."""
     emergency_percent: int = 0
@@ -81,7 +85,7 @@ POLICIES: Final[Mapping[str, _Policy]] = {
         order=100, position=500, gross=2_000, collars_bps=(50, 100), open_orders=5,
         messages=(50, -1, 1_000), cancels_per_place=-1, rejects=-1, unresolved=8,
         unresolved_ms=-1, feed_ms=1_000, account_ms=10_000, intent_ms=250, duplicate_ms=0,
-        host_ms=(-1, -1, -1), faults=-1, margin_bps=-1,
+        host_ms=(-1, -1, -1), faults=-1, margin_bps=-1, users_down_ms=-1,
     ),
     "observe": _Policy(
         order=0, position=0, gross=0, collars_bps=(50, 100), open_orders=0, messages=(0, 0, 0),
@@ -172,6 +176,10 @@ def limits_for(
         places_per_trade_max=_scaled(row.places_per_trade),
         faults_per_minute_max=_scaled(row.faults),
         margin_used_bps_max=_scaled(row.margin_bps),
+        margin_ratio_bps_max=_scaled(row.margin_ratio_bps),
+        liquidation_bps_min=row.liquidation_bps,
+        countdown_missed_max=_scaled(row.countdown_missed),
+        user_stream_down_ns_max=_scaled(row.users_down_ms, NS_PER_MS),
         clock_offset_ns_max=_scaled(row.host_ms[0], NS_PER_MS),
         loop_lag_ns_max=_scaled(row.host_ms[1], NS_PER_MS),
         round_trip_ns_max=_scaled(row.host_ms[2], NS_PER_MS),
@@ -180,10 +188,8 @@ def limits_for(
         is_limit_only=row.is_limit_only,
         is_reducing_only=row.is_reducing_only,
     )
-    values = {
-        name: inside(name, value) for name, value in (overrides or {}).items() if value is not None
-    }
-    return with_values(limits, values)
+    given = (overrides or {}).items()
+    return with_values(limits, {name: inside(name, v) for name, v in given if v is not None})
 
 
 def manual_limits_for(limits: Limits, manual: Mapping[str, Any]) -> Limits | None:
@@ -240,11 +246,11 @@ def spec_of(name: str) -> LimitSpec:
     spec = LIMITS_BY_NAME.get(name)
     if spec is None:
         nearest = get_close_matches(name, LIMITS_BY_NAME, n=1)
-        hint = f" Did you mean {nearest[0]}?" if nearest else ""
         raise UsageError(
             f"there is no limit named {name!r}",
-            remedy=f"Limits are {', '.join(LIMITS_BY_NAME)}.{hint}",
-        )
+            remedy=f"Did you mean {nearest[0]}? `hft risk` lists all." if nearest
+            else f"Limits are {', '.join(LIMITS_BY_NAME)}.",
+        )  # fmt: skip
     return spec
 
 
@@ -325,10 +331,14 @@ class Change(NamedTuple):
             return
         spec = LIMITS_BY_NAME[self.name]
         bound = -(-self.old // STEP_MAX) if spec.is_floor else self.old * STEP_MAX
+        remedy = f"One step goes to {spec.shown(bound)} at most"
+        if not self.old:
+            remedy = "A limit of 0 is raised in the settings, before the start"
+        elif spec.is_floor and not self.new:
+            remedy += "; it is switched off in the settings, before the start"
         raise UsageError(
             f"{self.name} = {spec.shown(self.new)} is too great a step from {spec.shown(self.old)}",
-            remedy=f"One step goes to {spec.shown(bound)} at most; a limit of 0 is raised in the"
-            " settings, before the start.",
+            remedy=f"{remedy}.",
         )
 
 

@@ -88,6 +88,7 @@ class Account:
         self._execution_epoch = 0
         self._is_adopted = self._is_clock_measured = False
         self._last_look: Look | None = None
+        self._compared: Look | None = None
         self._key = ""
         self._credentials: Credentials
         self._rest: RestClient
@@ -277,6 +278,10 @@ class Account:
             venue_e8 = self._check.venue_value(("position", instrument_id))
             cell.venue_position_e8 = position.position_e8 if venue_e8 is None else venue_e8
             cell.differs = self._check.differs(("position", instrument_id))
+            if self._compared is not None:
+                cell.liquidation_e8 = self._compared.liquidation_e8(
+                    instrument_id, position.position_e8
+                )
             cell.reconciled_ns = self._agreed_ns
             self._position_cells.write(_cell(instrument_id))
 
@@ -394,6 +399,7 @@ class Account:
     def _compare(self, look: Look, incomes: Sequence[IncomeReport], now_ns: int) -> None:
         """Hold the venue's figures against every value that ours had meanwhile."""
         check = self._check
+        self._compared = look
         check.begin(look.started_ns)
         self._watch_execution(now_ns)
         for instrument_id, position in self._positions.items():
@@ -402,6 +408,7 @@ class Account:
         for asset_id, balance in look.balances.items():
             wallet = self._wallets.of(asset_id)
             wallet.venue_e8, wallet.available_e8 = balance.wallet_e8, balance.available_e8
+            wallet.margin_ratio_bps = look.margin_ratios_bps[asset_id]
             self._compare_wallet(wallet, incomes, now_ns)
         self._page.count(counters.RECONCILIATIONS.id)
         for difference in check.end(now_ns):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from hft import counters
 from hft.errors import HftError
 from hft.roles.order_desk import OrderDesk
 from hft.units import NS_PER_MS, NS_PER_S
@@ -27,12 +28,21 @@ class OrderCountdown:
     to run out otherwise. Switched off when no order is open at the time of a renewal.
     """
 
-    def __init__(self, desk: OrderDesk, pages: Sequence[RolePage], countdown_ms: int) -> None:
+    def __init__(
+        self, desk: OrderDesk, page: RolePage, pages: Sequence[RolePage], countdown_ms: int
+    ) -> None:
         self._desk = desk
+        self._page = page
+        """Execution's own: risk reads there how many renewals were missed."""
         self._pages = pages
         self._countdown_ms = countdown_ms
+        self._period_ns = max(1, countdown_ms * NS_PER_MS // 3)
         self._due_ns: dict[str, int] = {}
         """When an armed symbol has to be looked at again."""
+        self._held_ns: dict[str, int] = {}
+        """When the venue last confirmed a symbol, or was first asked."""
+        self._failing: dict[str, int] = {}
+        """By symbol whose last request failed: how many renewals it should have had since."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -62,9 +72,24 @@ class OrderCountdown:
         try:
             await self._desk.rest.countdown_cancel_all(symbol, milliseconds)
         except HftError:
+            now_ns = time.monotonic_ns()
             self._due_ns[symbol] = sent_ns + RETRY_NS
+            missed = (now_ns - self._held_ns.setdefault(symbol, sent_ns)) // self._period_ns
+            self._note(symbol, max(1, missed))
             return
+        self._note(symbol, 0)
         if milliseconds:
-            self._due_ns[symbol] = sent_ns + milliseconds * NS_PER_MS // 3
+            self._held_ns[symbol] = sent_ns
+            self._due_ns[symbol] = sent_ns + self._period_ns
         else:
+            self._held_ns.pop(symbol, None)
             self._due_ns.pop(symbol, None)
+
+    def _note(self, symbol: str, missed: int) -> None:
+        """Tell risk of the worst symbol; one answer says that the venue is reached again."""
+        if missed:
+            self._failing[symbol] = missed
+        else:
+            self._failing.pop(symbol, None)
+        worst = max(self._failing.values(), default=0)
+        self._page.set_gauge(counters.COUNTDOWN_MISSED.id, worst)

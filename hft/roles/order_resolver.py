@@ -84,7 +84,7 @@ class OrderResolver:
         self.is_settled = self._ladder.is_settled
         self._countdown_ms = config.execution.countdown_ms
         pages = [context.page_of(role) for role in COUNTDOWN_ROLES]
-        self._countdown = OrderCountdown(self._desk, pages, self._countdown_ms)
+        self._countdown = OrderCountdown(self._desk, context.page, pages, self._countdown_ms)
         self._clock_wake = asyncio.Event()
         self._suspected_ns = 0
         self._is_cancelling_all = False

@@ -318,6 +318,8 @@ class Risk:
                 if change_e8:
                     self._adjusted_e8[number] = position.adjusted_e8
                     self._book.adjust_position(number, change_e8)
+                if position.liquidation_e8:
+                    self._watch.on_liquidation(position)
                 profit_e8 += position.realised_pnl_e8 + position.unrealised_pnl_e8
                 profit_e8 += position.funding_e8 - position.fee_e8
         if self._account.gauge(_AGREES) or self._account.gauge(_DIFFERS):

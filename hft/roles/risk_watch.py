@@ -23,7 +23,7 @@ from hft.core.breakers import (
     layer_of,
 )
 from hft.core.catalogue import CATALOGUE, LIMITS_BY_NAME, UNLIMITED, Limits, LimitSpec
-from hft.core.generated.views import Alert, Balance, Execution, TopOfBook
+from hft.core.generated.views import Alert, Balance, Execution, Position, TopOfBook
 from hft.core.order_id import SOURCE_MAX
 from hft.core.risk import RiskBook
 from hft.counters import RoleState
@@ -40,7 +40,9 @@ INSTRUMENTS_PER_LOOK: Final = 16
 REJECTS_EMERGENCY: Final = 10
 AGE_EMERGENCY: Final = 6
 UNRESOLVED_EMERGENCY: Final = 3
-"""So many times the limit stops everything."""
+MARGIN_EMERGENCY: Final = 2
+COUNTDOWN_EMERGENCY: Final = 2
+"""So many times the limit stops everything; of a distance, its part."""
 OVERSIZED_EMERGENCY: Final = 3
 DOUBLED_EMERGENCY: Final = 5
 """So many orders refused as too large within a minute, or as doubled within ten seconds, stop
@@ -67,7 +69,8 @@ _OF_STRATEGIES: Final = (
 )  # fmt: skip
 
 _STOPPING_GROWTH: Final = (
-    "loss_session_max", "loss_1m_max", "margin_used_bps_max", "clock_offset_ms_max",
+    "loss_session_max", "loss_1m_max", "margin_used_bps_max", "margin_ratio_bps_max",
+    "liquidation_bps_min", "countdown_missed_max", "user_stream_down_ms_max", "clock_offset_ms_max",
     "loop_lag_ms_max", "round_trip_ms_max",
 )  # fmt: skip
 """Beyond one of these no position of the account may grow."""
@@ -79,11 +82,23 @@ def _emergency_bound(spec: LimitSpec, limit: int, limits: Limits) -> int | None:
         return limit
     if spec.name == "unresolved_age_ms_max":
         return limit * AGE_EMERGENCY
-    if spec.name == "unresolved_max" and limits.emergency_percent:
+    if not limits.emergency_percent:
+        return None
+    if spec.name == "unresolved_max":
         return limit * UNRESOLVED_EMERGENCY
-    if spec.is_emergency and limits.emergency_percent:
+    if spec.name == "margin_ratio_bps_max":
+        return limit * MARGIN_EMERGENCY
+    if spec.name == "liquidation_bps_min":
+        return limit // MARGIN_EMERGENCY
+    if spec.name == "countdown_missed_max":
+        return limit * COUNTDOWN_EMERGENCY
+    if spec.is_emergency:
         return limit * limits.emergency_percent // 100
     return None
+
+
+def _is_beyond(name: str, use: int, bound: int) -> bool:
+    return use < bound if LIMITS_BY_NAME[name].is_floor else use > bound
 
 
 class _StrategyUse:
@@ -128,6 +143,8 @@ class RiskWatch:
         self.waited_ns = 0
         """The longest that an intent waited until it was judged, since the last look."""
         self._quotes: dict[int, int] = {}
+        self._distances: list[tuple[int, int]] = []
+        self._down_ns = 0
         self.is_closing = False
         """While positions are closed after a halt, the cause of which may last, only what the
         venue does by itself and a person stop it."""
@@ -189,6 +206,14 @@ class RiskWatch:
         """Fees in another asset than the instrument's own are not compared, nor is its margin."""
         self._quotes[instrument_id] = quote_asset_id
 
+    def on_liquidation(self, position: Position) -> None:
+        """A position that the venue would liquidate somewhere: how far that is from the mark."""
+        mark_e8 = position.mark_e8
+        if mark_e8 > 0:
+            away_e8 = mark_e8 - position.liquidation_e8
+            distance_bps = (away_e8 if position.position_e8 > 0 else -away_e8) * BPS // mark_e8
+            self._distances.append((max(0, distance_bps), position.instrument_id))
+
     def on_armed(self) -> None:
         """A person has looked: losses are measured from now on, and nothing is counted twice."""
         self._losses = Losses()
@@ -222,6 +247,7 @@ class RiskWatch:
         if profit_e8 is not None:
             self._measure_losses(uses, profit_e8, now_ns)
         self._measure_margin(uses)
+        self._measure_liquidation(uses)
         self._measure_host(uses, now_ns)
         self._judge_layers(uses)
         self._refuse_growth(uses)
@@ -323,12 +349,27 @@ class RiskWatch:
         if balance.reconciled_ns and balance.venue_wallet_e8 > 0:
             kept_e8 = max(0, balance.venue_wallet_e8 - balance.available_e8)
             uses["margin_used_bps_max"] = kept_e8 * BPS // balance.venue_wallet_e8, 0
+        if balance.reconciled_ns:
+            uses["margin_ratio_bps_max"] = balance.margin_ratio_bps, 0
+
+    def _measure_liquidation(self, uses: dict[str, tuple[int, int]]) -> None:
+        """The nearest of those told since the last look; none, and there is nothing to lose."""
+        if self._distances:
+            uses["liquidation_bps_min"] = min(self._distances)
+            self._distances.clear()
+        else:
+            uses.pop("liquidation_bps_min", None)
 
     def _measure_host(self, uses: dict[str, tuple[int, int]], now_ns: int) -> None:
         page = self._execution_page
         is_ready = page.state == RoleState.READY
         offset_ns = abs(page.gauge(counters.CLOCK_OFFSET_NS.id)) if is_ready else 0
         uses["clock_offset_ms_max"] = offset_ns, 0
+        missed = page.gauge(counters.COUNTDOWN_MISSED.id) if is_ready else 0
+        uses["countdown_missed_max"] = missed, 0
+        if not is_ready or page.gauge(counters.SESSION_UP.id):
+            self._down_ns = now_ns
+        uses["user_stream_down_ms_max"] = now_ns - (self._down_ns or now_ns), 0
         uses["loop_lag_ms_max"] = self._lag.update(self.waited_ns, now_ns), 0
         self.waited_ns = 0
         # The gauge keeps the last one, however long ago that was: only a new one counts.
@@ -356,7 +397,7 @@ class RiskWatch:
         values = self._values
         for spec in self._standing:
             name = spec.name
-            if name in uses and uses[name][0]:
+            if name in uses and (uses[name][0] or spec.is_floor):
                 layer = layer_of(spec, uses[name][0], values[name])
                 soft |= (layer >= Layer.SOFT) << spec.number
                 hard |= (layer is Layer.HARD) << spec.number
@@ -371,7 +412,7 @@ class RiskWatch:
     def _refuse_growth(self, uses: dict[str, tuple[int, int]]) -> None:
         reason = Reason.NONE
         for name in _STOPPING_GROWTH:
-            if name in uses and uses[name][0] > self._values[name]:
+            if name in uses and _is_beyond(name, uses[name][0], self._values[name]):
                 reason = LIMITS_BY_NAME[name].reason
                 break
         if reason is not self._book.growth_reason:
@@ -383,7 +424,7 @@ class RiskWatch:
 
     def _look_for_emergencies(self, uses: dict[str, tuple[int, int]]) -> None:
         for name, bound in self._emergencies:
-            if name in uses and uses[name][0] > bound:
+            if name in uses and _is_beyond(name, uses[name][0], bound):
                 self._stop(name, uses[name][0], bound)
 
     def _stop(self, name: str, use: int, bound: int) -> None:

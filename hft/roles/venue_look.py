@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from hft.core.assets import ASSET_IDS
+from hft.core.breakers import BPS
 from hft.core.positions import Position, venue_cost_e16
 from hft.units import NS_PER_MS
 from hft.venues.binance_usdm.reports import BalanceReport, IncomeReport, PositionReport
@@ -14,6 +15,8 @@ from hft.venues.binance_usdm.rest import RestClient
 
 INCOME_ROWS_MAX: Final = 1_000
 INCOME_PAGES_MAX: Final = 3
+RATIO_BPS_MAX: Final = 1_000_000
+"""Shown for an account that holds nothing any more and still has positions."""
 
 
 class Look(NamedTuple):
@@ -26,6 +29,8 @@ class Look(NamedTuple):
     executions_seq: int
     started_ns: int
     """Monotonic time of the question."""
+    margin_ratios_bps: Mapping[int, int]
+    """By asset: maintenance margin of the cross positions over what the asset's wallet is worth."""
 
     def confirms(self, other: Look | None) -> bool:
         """The same figures, and no execution between both questions."""
@@ -39,6 +44,11 @@ class Look(NamedTuple):
         """The venue's position."""
         report = self.positions.get(instrument_id)
         return 0 if report is None else report.position_e8
+
+    def liquidation_e8(self, instrument_id: int, position_e8: int) -> int:
+        """Where the venue would liquidate that position; 0: it had none of this direction."""
+        report = self.positions.get(instrument_id)
+        return report.liquidation_e8 if report and report.position_e8 * position_e8 > 0 else 0
 
     def adjust(self, position: Position) -> None:
         """Set a position to what the venue has."""
@@ -78,7 +88,29 @@ async def look_at_venue(
         {ASSET_IDS[row.asset]: row for row in balances if row.asset in ASSET_IDS},
         seq,
         started_ns,
+        {
+            ASSET_IDS[row.asset]: margin_ratio_bps(row, positions)
+            for row in balances
+            if row.asset in ASSET_IDS
+        },
     )
+
+
+def margin_ratio_bps(balance: BalanceReport, positions: Iterable[PositionReport]) -> int:
+    """How near the account is to liquidation, rounded up; 10,000 is where it begins.
+
+    Positions of every symbol count, ours or not: they share the wallet. An isolated one has a
+    margin of its own; its liquidation price tells how near it is.
+    """
+    needed_e8 = sum(
+        row.maintenance_margin_e8
+        for row in positions
+        if row.margin_asset == balance.asset and not row.isolated_margin_e8
+    )
+    if not needed_e8:
+        return 0
+    held_e8 = balance.cross_wallet_e8 + balance.unrealised_pnl_e8
+    return min(RATIO_BPS_MAX, -(-needed_e8 * BPS // held_e8)) if held_e8 > 0 else RATIO_BPS_MAX
 
 
 async def incomes_since(rest: RestClient, venue_ns: int) -> list[IncomeReport]:

@@ -46,7 +46,10 @@ class Move(NamedTuple):
 class Wallet:
     """Wallet of one asset: ours, and the venue's at the last look."""
 
-    __slots__ = ("as_of_seq", "asset_id", "available_e8", "rounding_e8", "venue_e8", "wallet_e8")
+    __slots__ = (
+        "as_of_seq", "asset_id", "available_e8", "margin_ratio_bps", "rounding_e8", "venue_e8",
+        "wallet_e8",
+    )  # fmt: skip
 
     def __init__(self, asset_id: int, wallet_e8: int = 0, as_of_seq: int = 0) -> None:
         self.asset_id = asset_id
@@ -54,7 +57,7 @@ class Wallet:
         """Last executions record that a predecessor's cell included."""
         self.wallet_e8 = wallet_e8
         self.venue_e8 = wallet_e8
-        self.available_e8 = 0
+        self.available_e8 = self.margin_ratio_bps = 0
         self.rounding_e8 = 0
         """The venue's profit of a trade may end one digit beside ours: trades since it was equal.
         """
@@ -152,6 +155,7 @@ class Wallets:
         """Take a wallet over from a predecessor's cell."""
         wallet = Wallet(cell.asset_id, cell.wallet_e8, cell.executions_seq)
         wallet.venue_e8, wallet.available_e8 = cell.venue_wallet_e8, cell.available_e8
+        wallet.margin_ratio_bps = cell.margin_ratio_bps
         self._wallets[cell.asset_id] = wallet
 
 
@@ -160,6 +164,7 @@ def fill_balance(cell: Balance, wallet: Wallet) -> None:
     cell.kind, cell.mode = int(Kind.BALANCE), int(Mode.LIVE)
     cell.asset_id, cell.wallet_e8 = wallet.asset_id, wallet.wallet_e8
     cell.venue_wallet_e8, cell.available_e8 = wallet.venue_e8, wallet.available_e8
+    cell.margin_ratio_bps = wallet.margin_ratio_bps
 
 
 def _strike(moves: list[Move] | deque[Move], wanted: Move) -> bool:

@@ -135,3 +135,15 @@ def test_a_use_is_soft_from_its_threshold_and_hard_beyond_the_limit(
     use: int, limit: int, layer: Layer
 ) -> None:
     assert layer_of(LIMITS_BY_NAME["gross_notional_max"], use, limit) is layer
+
+
+@pytest.mark.parametrize(
+    ("use", "limit", "layer"),
+    [
+        (-1, 1_000, Layer.FINE), (0, 1_000, Layer.HARD), (999, 1_000, Layer.HARD),
+        (1_000, 1_000, Layer.SOFT), (2_000, 1_000, Layer.SOFT), (2_001, 1_000, Layer.FINE),
+        (0, 0, Layer.FINE), (1, 0, Layer.FINE),
+    ],
+)  # fmt: skip
+def test_of_a_distance_less_is_worse(use: int, limit: int, layer: Layer) -> None:
+    assert layer_of(LIMITS_BY_NAME["liquidation_bps_min"], use, limit) is layer

@@ -16,7 +16,7 @@ from hft.core.positions import Position
 from hft.counters import RoleState
 from hft.records import AlertCode, ExecKind, Kind, Mode, OrderState, Reason
 from hft.roles.account import INCOME_MARGIN_NS, Account
-from hft.roles.venue_look import Look
+from hft.roles.venue_look import RATIO_BPS_MAX, Look, margin_ratio_bps
 from hft.units import E8, NS_PER_MS
 from hft.venues.binance_usdm.reports import BalanceReport, IncomeReport, PositionReport
 from hft.venues.binance_usdm.user_events import AccountUpdate, BalanceChange, MarginCall
@@ -37,6 +37,7 @@ class Venue:
         self.positions = {number: Position(number) for number in SYMBOLS}
         self.wallet_e8 = wallet_e8
         self.mark_e8 = 101 * E8
+        self.maintenance_e8 = self.liquidation_e8 = 0
         self.incomes: list[IncomeReport] = []
         self._transaction_id = 0
 
@@ -72,13 +73,15 @@ class Venue:
                 symbol=SYMBOLS[number], position_side="BOTH", position_e8=held.position_e8,
                 entry_price_e8=held.average_price_e8, break_even_e8=0, mark_e8=self.mark_e8,
                 unrealised_pnl_e8=held.unrealised_pnl_e8, notional_e8=0, isolated_margin_e8=0,
-                margin_asset="USDT", update_ns=0,
+                margin_asset="USDT", maintenance_margin_e8=self.maintenance_e8,
+                liquidation_e8=self.liquidation_e8, update_ns=0,
             )  # fmt: skip
         balance = BalanceReport(
             asset="USDT", wallet_e8=self.wallet_e8, cross_wallet_e8=self.wallet_e8,
             unrealised_pnl_e8=0, available_e8=self.wallet_e8, update_ns=0,
         )  # fmt: skip
-        return Look(positions, {USDT: balance}, executions_seq, started_ns)
+        ratio_bps = margin_ratio_bps(balance, positions.values())
+        return Look(positions, {USDT: balance}, executions_seq, started_ns, {USDT: ratio_bps})
 
 
 class Desk:
@@ -199,6 +202,12 @@ class Desk:
         wallets, buffer = self.house.context("strategy").cell_reader("balances")
         assert wallets.read(0)
         return Balance(buffer).wallet_e8
+
+    def margin_ratio_bps(self) -> int:
+        """Beside the wallet."""
+        wallets, buffer = self.house.context("strategy").cell_reader("balances")
+        assert wallets.read(0)
+        return Balance(buffer).margin_ratio_bps
 
     def gauge(self, spec: counters.GaugeSpec) -> int:
         """A gauge of the account."""
@@ -390,6 +399,46 @@ def test_execution_of_an_unknown_instrument_is_passed_over(desk):
     desk.offer()
     desk.work()
     assert not desk.account._executions.backlog
+
+
+def test_how_near_liquidation_is_stands_in_the_cells(desk):
+    desk.venue.maintenance_e8, desk.venue.liquidation_e8 = 100 * E8, 60 * E8
+    desk.begin()
+    desk.trade(+1)
+    desk.work()
+    assert desk.cell().liquidation_e8 == 0  # nobody has asked since it was opened
+    desk.look()
+    assert desk.cell().liquidation_e8 == 60 * E8
+    assert desk.cell(ETH).liquidation_e8 == 0  # flat
+    assert desk.margin_ratio_bps() == 2_001  # of both symbols, after the fee
+    desk.trade(-1, qty=3)
+    desk.work()
+    assert desk.cell().liquidation_e8 == 0  # that price was of a long position
+
+
+@pytest.mark.parametrize(
+    ("wallet", "unrealised", "isolated", "asset", "ratio_bps"),
+    [
+        (100, 0, 0, "USDT", 3_000),
+        (100, -50, 0, "USDT", 6_000),
+        (100, -100, 0, "USDT", RATIO_BPS_MAX),
+        (100, 0, 1, "USDT", 0),
+        (100, 0, 0, "USDC", 0),
+        (0, 0, 0, "USDC", 0),
+    ],
+)
+def test_margin_ratio_counts_what_shares_the_wallet(wallet, unrealised, isolated, asset, ratio_bps):
+    balance = BalanceReport(
+        asset="USDT", wallet_e8=wallet * E8, cross_wallet_e8=wallet * E8,
+        unrealised_pnl_e8=unrealised * E8, available_e8=0, update_ns=0,
+    )  # fmt: skip
+    row = PositionReport(
+        symbol="XRPUSDT", position_side="BOTH", position_e8=E8, entry_price_e8=E8,
+        break_even_e8=0, mark_e8=E8, unrealised_pnl_e8=0, notional_e8=0,
+        isolated_margin_e8=isolated * E8, margin_asset=asset, maintenance_margin_e8=30 * E8,
+        liquidation_e8=0, update_ns=0,
+    )  # fmt: skip
+    assert margin_ratio_bps(balance, [row]) == ratio_bps
 
 
 def test_margin_call_is_told(desk):

@@ -16,7 +16,7 @@ from hft.core.generated.views import Execution
 from hft.core.order_id import foreign_order_id
 from hft.core.order_table import FOREIGN_MAX
 from hft.core.orders import Order
-from hft.errors import HftError, VenueError
+from hft.errors import HftError, UnreachableError, VenueError
 from hft.records import Action, ExecKind, OrderState, OrderType, Reason, Side, Tif
 from hft.roles.order_countdown import COUNTDOWN_ROLES, OrderCountdown
 from hft.roles.order_events import OrderEvents
@@ -61,6 +61,7 @@ class FakeRest:
         self.cancelled: list[str] = []
         self.cancelled_all: list[str] = []
         self.countdowns: list[tuple[str, int]] = []
+        self.countdown_error: HftError | None = None
         self.asked: list[tuple[str, int | None]] = []
         self.algo: list[str] = []
         self.measured = self.queries = 0
@@ -122,6 +123,8 @@ class FakeRest:
 
     async def countdown_cancel_all(self, symbol: str, milliseconds: int) -> None:
         self.countdowns.append((symbol, milliseconds))
+        if self.countdown_error is not None:
+            raise self.countdown_error
 
 
 class Bench:
@@ -478,7 +481,9 @@ def test_countdown_is_armed_while_everybody_watches(house):
     async def scenario(bench: Bench) -> None:
         order = bench.place()
         roles = [house.context(role) for role in COUNTDOWN_ROLES]
-        countdown = OrderCountdown(bench.resolver._desk, [role.page for role in roles], 60)
+        countdown = OrderCountdown(
+            bench.resolver._desk, bench.context.page, [role.page for role in roles], 60
+        )
         task = asyncio.create_task(countdown.run())
 
         async def beat_until(holds: Callable[[], bool], silent: str = "") -> None:
@@ -497,6 +502,28 @@ def test_countdown_is_armed_while_everybody_watches(house):
     in_loop(house, scenario)
 
 
+def test_missed_renewals_of_the_countdown_are_counted_until_the_venue_answers(house):
+    async def scenario(bench: Bench) -> None:
+        bench.place()
+        roles = [house.context(role) for role in COUNTDOWN_ROLES]
+        desk, page = bench.resolver._desk, bench.context.page
+        countdown = OrderCountdown(desk, page, [role.page for role in roles], 60)
+
+        async def renew() -> int:
+            await countdown._renew(time.monotonic_ns() + NS_PER_S)
+            return page.gauge(counters.COUNTDOWN_MISSED.id)
+
+        assert await renew() == 0
+        bench.rest.countdown_error = UnreachableError("no answer")
+        assert await renew() == 1
+        await asyncio.sleep(0.045)  # of a countdown of 60 ms two renewals were due meanwhile
+        assert await renew() >= 2
+        bench.rest.countdown_error = None
+        assert await renew() == 0
+
+    in_loop(house, scenario)
+
+
 @pytest.mark.parametrize("silent", COUNTDOWN_ROLES)
 def test_countdown_runs_out_when_a_role_is_silent(house, silent):
     async def scenario(bench: Bench) -> None:
@@ -505,7 +532,9 @@ def test_countdown_runs_out_when_a_role_is_silent(house, silent):
         for role in roles:
             stale_ns = 2 * NS_PER_S if role.role == silent else 0
             role.page.beat(time.monotonic_ns() - stale_ns)
-        countdown = OrderCountdown(bench.resolver._desk, [role.page for role in roles], 60)
+        countdown = OrderCountdown(
+            bench.resolver._desk, bench.context.page, [role.page for role in roles], 60
+        )
         task = asyncio.create_task(countdown.run())
         await asyncio.sleep(0.02)
         assert bench.rest.countdowns == []

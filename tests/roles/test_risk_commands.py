@@ -13,8 +13,11 @@ import pytest
 
 from hft import config_file
 from hft.config import PLAN_FILE
+from hft.core.breakers import Layer
+from hft.core.catalogue import LIMITS_BY_NAME
 from hft.errors import CheckFailedError, ConfigError, UsageError
 from hft.roles import audit_file, limits_file
+from hft.roles.context import load_plan
 from hft.roles.risk import Risk
 from tools.risk import changes, table, trail
 
@@ -61,6 +64,9 @@ def test_a_safer_limit_is_not_asked_back_and_a_riskier_one_is(running: Path) -> 
     assert found.problem == ""
     events = [(entry.event, entry.reason) for entry in found.entries]
     assert events == [("risk_set", "try"), ("risk_set", "more")]
+    assert "more  open_orders_max: 1 -> 2 (riskier)  version=0x502" in "\n".join(
+        trail.render(trail.read(running, 0))
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,6 +95,17 @@ def test_the_table_shows_every_limit_with_its_unit_and_scope(running: Path) -> N
     assert (row.unit, row.scope, row.limit) == ("x", "account", "0.3")
     text = "\n".join(table.render(found))
     assert all(row.name in text for row in found.limits)
+
+
+def test_headroom_of_a_distance_is_what_is_above_it(running: Path) -> None:
+    plan, spec = load_plan(running), LIMITS_BY_NAME["liquidation_bps_min"]
+    row = table._row(plan, spec, 4_000, 1_000, Layer.FINE, 1)
+    assert (row.use, row.limit, row.headroom, row.used_percent) == ("4000", "1000", "3000", 25.0)
+    assert row.where == "BTCUSDT"
+    row = table._row(plan, spec, 900, 1_000, Layer.HARD, 1)
+    assert (row.headroom, row.used_percent) == ("0", 111.1)
+    row = table._row(plan, spec, -1, 1_000, Layer.FINE, 0)
+    assert (row.use, row.headroom, row.used_percent) == ("", "", None)
 
 
 def test_the_table_fits_a_terminal_of_80_columns(running: Path) -> None:
@@ -136,10 +153,12 @@ def test_settings_take_over_a_policy_file_and_tell_every_error_of_it(tmp_path: P
     assert config.risk.policy_file == str(policy)
     again = config_file.parse(config_file.to_toml(config), source="hft.toml", base=tmp_path)
     assert again.risk == config.risk
-    policy.write_text('base = "mm"\n[limits]\nopen_orders = 4\n')
+    policy.write_text('base = "mm"\n[limits]\nopen_order_max = 4\n')
     with pytest.raises(ConfigError) as caught:
         config_file.parse(SETTINGS, source="hft.toml", base=tmp_path)
     assert len(caught.value.problems) == 2
+    assert "Did you mean open_orders_max?" in str(caught.value)
+    assert "?." not in str(caught.value)
     policy.unlink()
     with pytest.raises(ConfigError, match="cannot be read"):
         config_file.parse(SETTINGS, source="hft.toml", base=tmp_path)

@@ -295,6 +295,7 @@ def test_a_host_or_venue_that_is_slow_lets_positions_only_shrink(
     desk: Desk, gauge: counters.GaugeSpec, value_ns: int, reason: Reason
 ) -> None:
     desk.execution.page.state = int(counters.RoleState.READY)
+    desk.execution.page.set_gauge(counters.SESSION_UP.id, 1)
     desk.execution.page.set_gauge(gauge.id, value_ns)
     desk.turn()
     assert desk.ask() is reason
@@ -421,6 +422,77 @@ def test_the_margin_that_the_venue_keeps_lets_positions_only_shrink(desk: Desk) 
         if not is_too_much:
             desk.report(ExecKind.CANCELED, OrderState.CANCELED)
     assert desk.shown("margin_used_bps_max").value_e8 == 5_100
+
+
+def margin(desk: Desk, ratio_bps: int) -> None:
+    cells, buffer = desk.account.cell_writer("balances")
+    balance = Balance(buffer)
+    balance.asset_id, balance.margin_ratio_bps = ASSET_IDS["USDT"], ratio_bps
+    balance.reconciled_ns = desk.now_ns
+    cells.write(graph.balance_cell(Mode.LIVE, 0))
+
+
+def test_a_margin_ratio_beyond_its_limit_lets_positions_only_shrink_twice_it_stops(
+    desk: Desk,
+) -> None:
+    for ratio_bps, reason in ((2_500, Reason.NONE), (2_501, Reason.MARGIN_RATIO_MAX)):
+        margin(desk, ratio_bps)
+        desk.turn(2_000)
+        assert desk.ask() is reason
+        desk.report(ExecKind.CANCELED, OrderState.CANCELED)
+    assert desk.shown("margin_ratio_bps_max").value_e8 == 2_501
+    margin(desk, 5_000)
+    desk.turn()
+    assert not desk.context.halt.is_set
+    margin(desk, 5_001)
+    desk.turn()
+    assert "margin_ratio_bps_max" in desk.context.halt.reason()
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_liquidation_price_near_the_mark_lets_positions_only_shrink_nearer_it_stops(
+    desk: Desk, side: int
+) -> None:
+    position, cell = desk._position, graph.position_cell(Mode.LIVE, BTC)
+    for away, layer in ((25, 0), (20, 1), (10, 1), (9.99, 2), (5, 2), (4.99, 2), (-1, 2)):
+        position.instrument_id, position.position_e8 = BTC, side * E8
+        position.mark_e8, position.liquidation_e8 = 100 * E8, round((100 - side * away) * E8)
+        desk._positions.write(cell)
+        desk.turn(2_000)
+        assert desk.shown("liquidation_bps_min").value_e8 == max(0, round(away * 100))
+        assert desk.shown("liquidation_bps_min").severity == layer
+        is_growth_refused = desk.risk._book.growth_reason is Reason.LIQUIDATION_NEAR
+        assert is_growth_refused == (layer == 2)
+        assert desk.context.halt.is_set == (away < 5)
+    position.position_e8 = position.liquidation_e8 = 0
+    desk._positions.write(cell)
+    desk.turn(2_000)
+    assert desk.shown("liquidation_bps_min").value_e8 == -1
+    assert desk.risk._book.growth_reason is Reason.NONE
+
+
+def test_missed_renewals_of_the_countdown_lessen_and_then_stop_trading(desk: Desk) -> None:
+    desk.execution.page.state = int(counters.RoleState.READY)
+    desk.execution.page.set_gauge(counters.SESSION_UP.id, 1)
+    for missed, reason in ((1, Reason.NONE), (2, Reason.COUNTDOWN_MISSED), (0, Reason.NONE)):
+        desk.execution.page.set_gauge(counters.COUNTDOWN_MISSED.id, missed)
+        desk.turn()
+        assert desk.ask() is reason
+        desk.report(ExecKind.CANCELED, OrderState.CANCELED)
+    desk.execution.page.set_gauge(counters.COUNTDOWN_MISSED.id, 3)
+    desk.turn()
+    assert "countdown_missed_max" in desk.context.halt.reason()
+
+
+def test_without_news_of_fills_positions_may_only_shrink(desk: Desk) -> None:
+    desk.execution.page.state = int(counters.RoleState.READY)
+    for is_up, reason in ((1, Reason.NONE), (0, Reason.USER_STREAM_DOWN), (1, Reason.NONE)):
+        desk.execution.page.set_gauge(counters.SESSION_UP.id, is_up)
+        desk.turn(1_000)
+        assert desk.risk._book.growth_reason is Reason.NONE  # it may come back
+        desk.turn(1_100)
+        assert desk.ask() is reason
+        desk.report(ExecKind.CANCELED, OrderState.CANCELED)
 
 
 def test_too_many_unknown_orders_stop_everything(desk: Desk) -> None:

@@ -464,11 +464,12 @@ def _without_collector(measure: Callable[[], dict[str, Samples]]) -> dict[str, S
 
 
 def _targets(latencies: dict[str, Latency]) -> list[Target]:
-    judge, answer = latencies["judge"], latencies["answer"]
+    judge, answer, turn = latencies["judge"], latencies["answer"], latencies["turn"]
     return [
         Target("judgement in the core, p50", judge.p50, CORE_P50_NS_MAX, True, " ns"),
         Target("judgement in the core, p99", judge.p99, CORE_P99_NS_MAX, True, " ns"),
-        Target("record in to record out, p50", answer.p50, ROLE_P50_NS_MAX, True, " ns"),
+        Target("record in to its publication, p50", answer.p50, ROLE_P50_NS_MAX, True, " ns"),
+        Target("record in to end of the turn, p50", turn.p50, ROLE_P50_NS_MAX, True, " ns"),
     ]
 
 

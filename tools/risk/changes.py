@@ -68,7 +68,8 @@ def set_limits(
         riskier = [change for change in changes if change.is_riskier]
         if riskier and not confirm("\n".join(map(shown, riskier))):
             raise CheckFailedError(
-                "nothing was changed", remedy="Confirm what is riskier with y, or with --yes."
+                f"nothing was changed: {'; '.join(map(shown, riskier))}",
+                remedy="Confirm what is riskier with y, or with --yes.",
             )
         version = POLICY_VERSION + saved.changes + 1
         audit_file.append(

@@ -111,15 +111,17 @@ def _row(plan: Plan, spec: LimitSpec, use: int, limit: int, layer: Layer, where:
             if spec.scope is Scope.STRATEGY
             else symbols.get(where, str(where))
         )
-    is_bounded = limit < UNLIMITED
+    is_bounded = limit > 0 if spec.is_floor else limit < UNLIMITED
+    left = use - limit if spec.is_floor else limit - use
+    part, whole = (limit, use) if spec.is_floor else (use, limit)
     return Row(
         name=spec.name,
         unit=spec.unit.value,
         scope=spec.scope.value,
         limit=spec.shown(limit),
         use=spec.shown(use) if has_use else "",
-        headroom=spec.shown(max(0, limit - use)) if has_use and is_bounded else "",
-        used_percent=round(use * 100 / limit, 1) if has_use and is_bounded and limit else None,
+        headroom=spec.shown(max(0, left)) if has_use and is_bounded else "",
+        used_percent=round(part * 100 / whole, 1) if has_use and is_bounded and whole else None,
         where=place,
         layer=layer.name.lower(),
         beyond=spec.hard,

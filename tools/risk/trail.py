@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
 import msgspec
 
 from hft.core.audit import GENESIS, Entry
-from hft.errors import UnreachableError
+from hft.core.policies import Change
+from hft.errors import UnreachableError, UsageError
 from hft.roles import audit_file
+from tools.risk import changes
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -48,13 +51,23 @@ def read(state_dir: Path, last: int) -> Found:
     )
 
 
+def _shown(name: str, value: object) -> str:
+    """A fact for a person: limits in the units that they are written in."""
+    if name == "version" and isinstance(value, int):
+        return f"{name}={value:#x}"
+    if name == "changes" and isinstance(value, list):
+        with contextlib.suppress(UsageError, TypeError):  # limits that another release knew
+            return ", ".join(changes.shown(Change(*change)) for change in value)
+    return f"{name}={value}"
+
+
 def render(found: Found) -> list[str]:
     """The trail as text."""
     out = []
     for entry in found.entries:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry.wall_ns / 1e9))
-        facts = " ".join(
-            f"{name}={value}"
+        facts = "  ".join(
+            _shown(name, value)
             for name, value in entry.facts.items()
             if name not in ("ring", "life", "seq")
         )

@@ -14,6 +14,7 @@ from tools.venue.accounts import (
     Income,
     account_margin,
     available_e8,
+    liquidation_price_e8,
     symbol_margin,
 )
 from tools.venue.encode import fixed, signed
@@ -155,11 +156,13 @@ def position_risk(
         if symbol and market.rules.symbol != symbol:
             continue
         if version == 2 or _is_active(account, market):
-            rows.append(_position_row(account, market, version))
+            rows.append(_position_row(exchange, account, market, version))
     return rows
 
 
-def _position_row(account: Account, market: SymbolMarket, version: int) -> dict[str, Any]:
+def _position_row(
+    exchange: Exchange, account: Account, market: SymbolMarket, version: int
+) -> dict[str, Any]:
     rules = market.rules
     position = account.position(rules.symbol)
     margin = symbol_margin(account, market)
@@ -171,7 +174,9 @@ def _position_row(account: Account, market: SymbolMarket, version: int) -> dict[
         "breakEvenPrice": format_e8(position.break_even_e8()),
         "markPrice": money(market.mark_e8),
         "unRealizedProfit": money(margin.unrealised_e8),
-        "liquidationPrice": "0",
+        "liquidationPrice": format_e8(
+            liquidation_price_e8(account, market, exchange.markets.values())
+        ),
         "isolatedMargin": "0",
         "notional": money(margin.notional_e8),
         "marginAsset": MARGIN_ASSET,

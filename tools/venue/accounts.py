@@ -280,3 +280,25 @@ def account_margin(account: Account, markets: Iterable[SymbolMarket]) -> Margin:
 def available_e8(account: Account, margin: Margin) -> int:
     """What new orders may use."""
     return max(0, account.wallet_e8 + margin.unrealised_e8 - margin.initial_e8)
+
+
+def liquidation_price_e8(
+    account: Account, market: SymbolMarket, markets: Iterable[SymbolMarket]
+) -> int:
+    """The mark at which the margin balance is down to the maintenance margin; 0: there is none.
+
+    Every other market stays where it is: the wallet is shared, as in cross margin.
+    """
+    position = account.positions.get(market.rules.symbol)
+    if position is None or not position.qty_e8:
+        return 0
+    margin, own = account_margin(account, markets), symbol_margin(account, market)
+    spare_e8 = account.wallet_e8 + margin.unrealised_e8 - margin.maintenance_e8
+    # Each unit that the mark moves against the position costs it, less the maintenance it frees.
+    side = 1 if position.qty_e8 > 0 else -1
+    rate_e8 = RATE_UNIT - side * MAINTENANCE_RATE_E8
+    size_e8 = abs(own.notional_e8)
+    if not size_e8:
+        return 0
+    away_e8 = spare_e8 * RATE_UNIT * market.mark_e8 // (size_e8 * rate_e8)
+    return max(0, market.mark_e8 - side * away_e8)

@@ -614,12 +614,13 @@ typedef struct {
     int64_t venue_position_e8;  /* position at the venue at the last reconciliation, 1e-8 */
     int64_t reconciled_ns;  /* monotonic time of the last reconciliation, 0: never */
     int64_t adjusted_e8;  /* part of the position that no execution explains, 1e-8 */
+    int64_t liquidation_e8;  /* price of its liquidation when last asked, 1e-8; 0: none */
     uint8_t differs;  /* 1: ours and the venue's are not equal */
     uint8_t reserved_1;  /* zero */
     uint16_t reserved_2;  /* zero */
     uint32_t reserved_3;  /* zero */
 } hft_position;
-_Static_assert(sizeof(hft_position) == 184, "position");
+_Static_assert(sizeof(hft_position) == 192, "position");
 _Static_assert(offsetof(hft_position, seq) == 0, "position.seq");
 _Static_assert(offsetof(hft_position, publish_ns) == 8, "position.publish_ns");
 _Static_assert(offsetof(hft_position, origin_ns) == 16, "position.origin_ns");
@@ -647,10 +648,11 @@ _Static_assert(offsetof(hft_position, executions_seq) == 144, "position.executio
 _Static_assert(offsetof(hft_position, venue_position_e8) == 152, "position.venue_position_e8");
 _Static_assert(offsetof(hft_position, reconciled_ns) == 160, "position.reconciled_ns");
 _Static_assert(offsetof(hft_position, adjusted_e8) == 168, "position.adjusted_e8");
-_Static_assert(offsetof(hft_position, differs) == 176, "position.differs");
-_Static_assert(offsetof(hft_position, reserved_1) == 177, "position.reserved_1");
-_Static_assert(offsetof(hft_position, reserved_2) == 178, "position.reserved_2");
-_Static_assert(offsetof(hft_position, reserved_3) == 180, "position.reserved_3");
+_Static_assert(offsetof(hft_position, liquidation_e8) == 176, "position.liquidation_e8");
+_Static_assert(offsetof(hft_position, differs) == 184, "position.differs");
+_Static_assert(offsetof(hft_position, reserved_1) == 185, "position.reserved_1");
+_Static_assert(offsetof(hft_position, reserved_2) == 186, "position.reserved_2");
+_Static_assert(offsetof(hft_position, reserved_3) == 188, "position.reserved_3");
 
 typedef struct {
     uint64_t seq;  /* number of the record in its ring, from 1; top bit set while being written */
@@ -672,7 +674,7 @@ typedef struct {
     uint16_t asset_id;  /* asset (hft.core.assets) */
     uint8_t differs;  /* 1: ours and the venue's are not equal */
     uint8_t reserved_1;  /* zero */
-    uint32_t reserved_2;  /* zero */
+    uint32_t margin_ratio_bps;  /* maintenance margin over margin balance, when last asked; 1e4: liquidation */
 } hft_balance;
 _Static_assert(sizeof(hft_balance) == 96, "balance");
 _Static_assert(offsetof(hft_balance, seq) == 0, "balance.seq");
@@ -694,7 +696,7 @@ _Static_assert(offsetof(hft_balance, reconciled_ns) == 80, "balance.reconciled_n
 _Static_assert(offsetof(hft_balance, asset_id) == 88, "balance.asset_id");
 _Static_assert(offsetof(hft_balance, differs) == 90, "balance.differs");
 _Static_assert(offsetof(hft_balance, reserved_1) == 91, "balance.reserved_1");
-_Static_assert(offsetof(hft_balance, reserved_2) == 92, "balance.reserved_2");
+_Static_assert(offsetof(hft_balance, margin_ratio_bps) == 92, "balance.margin_ratio_bps");
 
 typedef struct {
     uint64_t seq;  /* number of the record in its ring, from 1; top bit set while being written */

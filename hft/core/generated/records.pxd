@@ -309,6 +309,7 @@ cdef extern from "hft/core/generated/records.h" nogil:
         int64_t venue_position_e8
         int64_t reconciled_ns
         int64_t adjusted_e8
+        int64_t liquidation_e8
         uint8_t differs
         uint8_t reserved_1
         uint16_t reserved_2
@@ -333,7 +334,7 @@ cdef extern from "hft/core/generated/records.h" nogil:
         uint16_t asset_id
         uint8_t differs
         uint8_t reserved_1
-        uint32_t reserved_2
+        uint32_t margin_ratio_bps
     ctypedef struct hft_order:
         uint64_t seq
         int64_t publish_ns

@@ -342,6 +342,7 @@ class Position(RecordView):
     venue_position_e8: int
     reconciled_ns: int
     adjusted_e8: int
+    liquidation_e8: int
     differs: int
 
 class Balance(RecordView):
@@ -365,6 +366,7 @@ class Balance(RecordView):
     reconciled_ns: int
     asset_id: int
     differs: int
+    margin_ratio_bps: int
 
 class Order(RecordView):
     """Typed view of ``order``."""

@@ -2344,8 +2344,8 @@ cdef class Book(RecordView):
 
 @cython.no_gc_clear
 cdef class Position(RecordView):
-    """Typed view of ``position``: 184 bytes."""
-    BYTES = 184
+    """Typed view of ``position``: 192 bytes."""
+    BYTES = 192
 
     @property
     def seq(self):
@@ -2591,6 +2591,15 @@ cdef class Position(RecordView):
         (<hft_position *> self.data).adjusted_e8 = value
 
     @property
+    def liquidation_e8(self):
+        """price of its liquidation when last asked, 1e-8; 0: none"""
+        return (<hft_position *> self.data).liquidation_e8
+
+    @liquidation_e8.setter
+    def liquidation_e8(self, int64_t value):
+        (<hft_position *> self.data).liquidation_e8 = value
+
+    @property
     def differs(self):
         """1: ours and the venue's are not equal"""
         return (<hft_position *> self.data).differs
@@ -2765,6 +2774,15 @@ cdef class Balance(RecordView):
     @differs.setter
     def differs(self, uint8_t value):
         (<hft_balance *> self.data).differs = value
+
+    @property
+    def margin_ratio_bps(self):
+        """maintenance margin over margin balance, when last asked; 1e4: liquidation"""
+        return (<hft_balance *> self.data).margin_ratio_bps
+
+    @margin_ratio_bps.setter
+    def margin_ratio_bps(self, uint32_t value):
+        (<hft_balance *> self.data).margin_ratio_bps = value
 
 @cython.no_gc_clear
 cdef class Order(RecordView):

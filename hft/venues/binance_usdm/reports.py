@@ -88,6 +88,9 @@ class PositionReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     notional_e8: int
     isolated_margin_e8: int
     margin_asset: str
+    maintenance_margin_e8: int
+    liquidation_e8: int
+    """Price at which the venue closes it; 0: none, or the reply does not say."""
     update_ns: int
 
 
@@ -220,6 +223,8 @@ class _WirePosition(msgspec.Struct, rename="camel", gc=False):
     notional: str = "0"
     isolated_margin: str = "0"
     margin_asset: str = ""
+    maint_margin: str = "0"
+    liquidation_price: str = "0"
     update_time: int = 0
 
 
@@ -464,6 +469,8 @@ def _position(wire: _WirePosition) -> PositionReport:
         notional_e8=rounded_e8(wire.notional),
         isolated_margin_e8=rounded_e8(wire.isolated_margin),
         margin_asset=wire.margin_asset,
+        maintenance_margin_e8=rounded_e8(wire.maint_margin),
+        liquidation_e8=max(0, rounded_e8(wire.liquidation_price)),
         update_ns=ns_of_ms(wire.update_time),
     )
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hft.records import Side
 from hft.units import E8, parse_e8
 from tools.venue import account_views as views
-from tools.venue.accounts import Position
+from tools.venue.accounts import Position, account_margin, liquidation_price_e8
 
 
 def test_profit_and_fee_of_recorded_fills():
@@ -108,3 +108,21 @@ def test_positions_of_version_3_are_the_active_ones(make_venue, version, rows):
     assert len(found) == rows
     assert found[0]["positionAmt"] == "0.010"
     assert ("marginType" in found[0]) is (version == 2)
+
+
+@pytest.mark.parametrize("side", ["BUY", "SELL"])
+def test_at_the_liquidation_price_the_margin_balance_is_the_maintenance_margin(venue, side):
+    account, market, markets = venue.account, venue.market, venue.exchange.markets.values()
+    assert liquidation_price_e8(account, market, markets) == 0
+    venue.place(type="MARKET", side=side, quantity="1.000")
+    account.wallet_e8 = 10_000 * E8
+    away_e8 = liquidation_price_e8(account, market, markets)
+    assert (away_e8 < market.mark_e8) == (side == "BUY")
+    market.mark_e8 = away_e8
+    margin = account_margin(account, markets)
+    left_e8 = account.wallet_e8 + margin.unrealised_e8 - margin.maintenance_e8
+    assert abs(left_e8) <= 10
+    assert abs(liquidation_price_e8(account, market, markets) - away_e8) <= 10
+    account.wallet_e8 = 10**6 * E8
+    is_long = side == "BUY"
+    assert (liquidation_price_e8(account, market, markets) == 0) == is_long  # it cannot fall so far
