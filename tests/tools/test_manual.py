@@ -117,7 +117,7 @@ def system(
         exit_code, _, err = one.hft("up", str(one.settings), "--detach")
         assert exit_code == 0, err
         with ManualDesk(one.run_dir) as desk:
-            assert wait_until(lambda: _is_live(desk), pid=os.getpid(), timeout_s=20)
+            assert wait_until(lambda: _is_live(desk), pid=os.getpid(), timeout_s=60)
         yield one
     finally:
         if one.run_dir.exists():
@@ -159,7 +159,7 @@ def test_a_position_is_opened_and_flattened(system: System) -> None:
     assert "sold 0.002 BTCUSDT at 6" in out
     with ManualDesk(system.run_dir) as desk:
         held = wait_until(
-            lambda: desk.position_e8("BTCUSDT") == -QTY_E8, pid=os.getpid(), timeout_s=5
+            lambda: desk.position_e8("BTCUSDT") == -QTY_E8, pid=os.getpid(), timeout_s=60
         )
         assert held
     exit_code, out, err = system.hft("order", "flatten", "BTCUSDT", "--yes")
@@ -177,7 +177,7 @@ def test_a_position_larger_than_one_order_is_closed_in_several(system: System) -
         for _ in range(2):
             desk.place(Ticket("BTCUSDT", Side.BUY, largest_e8)).require()
         assert wait_until(
-            lambda: desk.position_e8("BTCUSDT") == 2 * largest_e8, pid=os.getpid(), timeout_s=5
+            lambda: desk.position_e8("BTCUSDT") == 2 * largest_e8, pid=os.getpid(), timeout_s=60
         )
         assert desk._closing_ticket("BTCUSDT", 2 * largest_e8).qty_e8 < 2 * largest_e8
         assert desk.flatten("BTCUSDT").require().text.endswith("the position is 0 now.")

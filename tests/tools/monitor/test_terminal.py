@@ -20,7 +20,7 @@ import pytest
 
 pyte = pytest.importorskip("pyte", reason="needs pyte, of the extra `dev`")
 
-WAIT_S = 30
+WAIT_S = 60
 ON_A_TERMINAL = """\
 import fcntl, termios
 fcntl.ioctl(0, termios.TIOCSCTTY)  # ours: resizing it is told by SIGWINCH

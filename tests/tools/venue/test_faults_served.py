@@ -23,7 +23,7 @@ ORDER = {
     "quantity": "0.010",
     "price": "63000.00",
 }
-DEADLINE_S = 20
+DEADLINE_S = 60
 CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
 
 
