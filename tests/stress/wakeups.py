@@ -82,7 +82,7 @@ class Side:
             if not self.sleep() and self.reader.has_work:
                 self.reader.next()
                 published_ns = int(self.into[1])
-                self.lost += published_ns <= self.rung_ns[1 - self.own] < begun_ns + PARK_NS
+                self.lost += published_ns <= int(self.rung_ns[1 - self.own]) < begun_ns + PARK_NS
                 return
 
     def offer(self) -> None:
