@@ -152,10 +152,10 @@ def test_a_longer_ban_is_not_made_longer(desk: Desk, cancel: Cancel) -> None:
     desk.place()
     fault(desk.venue, "ban", seconds=600)
     begun = time.monotonic()
-    done = cancel(desk.path, "--deadline", "5")
+    done = cancel(desk.path, "--deadline", "200")
     assert (done.returncode, done.stdout) == (1, "")
     assert "nobody is let in for" in done.stderr
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 200  # it has not waited for the deadline
     assert truth(desk.venue)["violations"] == []
 
 
