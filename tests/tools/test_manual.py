@@ -144,7 +144,9 @@ def test_a_resting_order_is_seen_and_cancelled(system: System) -> None:
     assert source_of(parse_order(name)) == SOURCE_MANUAL
     status = json.loads(system.hft("status", "--json")[1])
     assert status["open_orders"] == 1
-    assert name in system.hft("journal", "show")[1]
+    assert wait_until(
+        lambda: name in system.hft("journal", "show")[1], pid=os.getpid(), timeout_s=60
+    )
     exit_code, out, err = system.hft("order", "cancel", name, "--yes")
     assert (exit_code, err) == (0, "")
     assert f"{name} is canceled" in out
