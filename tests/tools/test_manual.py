@@ -93,7 +93,7 @@ class System:
         )
         return done.returncode, done.stdout, done.stderr
 
-    def bid(self, bps: int = 10) -> str:
+    def bid(self, bps: int = 40) -> str:
         """A price that rests: so far below the mid."""
         with ManualDesk(self.run_dir) as desk:
             mid_e8 = desk.mid_e8("BTCUSDT")
@@ -186,7 +186,7 @@ def test_a_position_larger_than_one_order_is_closed_in_several(system: System) -
 
 
 def test_all_orders_of_a_symbol_are_cancelled_together(system: System) -> None:
-    for bps in (10, 12):
+    for bps in (40, 50):
         system.hft("order", "buy", "BTCUSDT", "0.002", "--price", system.bid(bps), "--yes")
     exit_code, out, err = system.hft("order", "cancel", "--symbol", "btcusdt", "--yes")
     assert (exit_code, err) == (0, "")
