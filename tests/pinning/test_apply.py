@@ -32,7 +32,7 @@ def report(arguments: str, before: str = "") -> dict[str, Any]:
     """Apply in a process of its own, so that this one keeps its cpus; what became of it."""
     code = REPORT.format(arguments=arguments, before=before)
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=280
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -36,7 +36,7 @@ STALE_MS = 400
 LAG_NS_MAX = (STALE_MS + 1_000) * NS_PER_MS
 """What a live book may be behind: the clock's verdict, its period, the longest delay injected."""
 LEVELS = 10
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 class Truth:

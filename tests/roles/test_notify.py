@@ -66,7 +66,7 @@ class Page:
 def listening(address: str) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind("\0" + address[1:] if address.startswith("@") else address)
-        heard.settimeout(10.0)
+        heard.settimeout(60.0)
         yield heard
 
 

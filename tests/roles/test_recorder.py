@@ -33,7 +33,7 @@ from tools.system.waiting import wait_until
 
 RING_CAPACITY = graph.ring("journal").capacity
 SMALL = 256
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 class Journalist:

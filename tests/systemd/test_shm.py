@@ -90,12 +90,10 @@ def test_every_role_has_a_user_of_its_own_and_only_the_writer_can_write(host: An
     assert owner_of["market"] == owner_of["page.feed"] == host.owners["feed"]
     assert owner_of["intents.manual"] == owner_of["page.control"] == host.owners["control"]
     assert owner_of["halt"] == owner_of["bells"] == 0
-    found = status.read(host.run_dir)
-    assert found.problems == ()
-    execution = next(role for role in found.roles if role.name == "execution")
-    assert wait_until(
-        lambda: status.read(host.run_dir).open_orders > 0, pid=execution.pid, timeout_s=30
-    )
+    pid = host.roles["execution"].pid
+    for holds in (lambda: not status.read(host.run_dir).problems,
+                  lambda: status.read(host.run_dir).open_orders > 0):  # fmt: skip
+        assert wait_until(holds, pid=pid, timeout_s=60)
     assert "no order is open" in host.hft("halt")[1]
 
 

@@ -26,7 +26,7 @@ from tools.chaos.trials import TRIALS
 from tools.chaos.venue_faults import INCIDENT_EVERY_S, INCIDENTS, plan, seconds_of
 from tools.venue.fault_kinds import KINDS as FAULT_KINDS
 
-WAIT_S = 120
+WAIT_S = 280
 HOSTS = {
     "feed": ("feed",),
     "hot": ("strategy", "risk"),
@@ -177,21 +177,25 @@ def chaos(project_root: Path, tmp_path: Path) -> Chaos:
     return start
 
 
-@pytest.mark.timeout(WAIT_S)
+HAPPENS = ("strikes", "kill_count", "venue_fault_count", "orders", "by_hand", "paper_orders")
+MINUTES = (0.07, 0.35, 1.5)
+"""A slow machine needs longer until all of it has happened."""
+
+
 @pytest.mark.parametrize(("topology", "seed"), [("compact", 1), ("dedicated", 2)])
 def test_no_order_is_lost_whatever_is_struck(chaos: Chaos, topology: str, seed: int) -> None:
-    exit_code, report = chaos(Options(minutes=0.07, seed=seed, topology=topology))
-    assert report["findings"] == []
-    assert (exit_code, report["violations"], report["passed"]) == (0, 0, True)
-    assert report["strikes"] > 0
-    assert report["kill_count"] + report["stop_count"] > 0
-    assert report["venue_fault_count"] > 0
-    assert report["orders"] > 0
-    assert report["by_hand"] > 0
-    assert report["paper_orders"] > 0
+    missing: tuple[str, ...] = HAPPENS
+    for minutes in MINUTES:
+        exit_code, report = chaos(Options(minutes=minutes, seed=seed, topology=topology))
+        assert report["findings"] == []
+        assert (exit_code, report["violations"], report["passed"]) == (0, 0, True)
+        report["kill_count"] += report["stop_count"]
+        missing = tuple(what for what in HAPPENS if not report[what])
+        if not missing:
+            return
+    pytest.fail(f"has not happened: {', '.join(missing)}")
 
 
-@pytest.mark.timeout(WAIT_S)
 def test_the_halt_empties_the_book(chaos: Chaos) -> None:
     exit_code, report = chaos(Options(only=("halt",), drills=3))
     assert report["findings"] == []
@@ -199,7 +203,6 @@ def test_the_halt_empties_the_book(chaos: Chaos) -> None:
     assert report["strikes"] == report["halt_ms"]["nothing_open"]["count"] == 3
 
 
-@pytest.mark.timeout(WAIT_S)
 @pytest.mark.parametrize(
     ("mutant", "invariant"),
     [
@@ -213,7 +216,6 @@ def test_a_broken_variant_is_caught(chaos: Chaos, mutant: str, invariant: str) -
     assert invariant in [finding["invariant"] for finding in report["findings"]]
 
 
-@pytest.mark.timeout(WAIT_S)
 def test_a_leak_is_what_stays_and_not_a_connection_that_comes_and_goes() -> None:
     busy = [10] * 30 + [15, 10, 15] * 10
     assert _growth(busy, min).share == 0
@@ -222,7 +224,10 @@ def test_a_leak_is_what_stays_and_not_a_connection_that_comes_and_goes() -> None
 
 
 def test_a_soak_samples_every_process(chaos: Chaos) -> None:
-    _, report = chaos(Options(only=("soak",), minutes=0.05))
-    assert {one["invariant"] for one in report["findings"]} <= {FLAT}  # too short to be flat
+    for minutes in MINUTES:
+        _, report = chaos(Options(only=("soak",), minutes=minutes))
+        assert {one["invariant"] for one in report["findings"]} <= {FLAT}  # too short to be flat
+        if report["soak"]["samples"] >= 2:
+            break
     assert report["soak"]["samples"] >= 2
     assert all(one["memory_bytes"]["late"] > 0 for one in report["soak"]["processes"].values())

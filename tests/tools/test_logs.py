@@ -23,7 +23,7 @@ from tools.logs.log_file import FILES_MAX, LogFile, log_path, pieces
 from tools.logs.reading import Tail, Wanted, parse_since, show
 from tools.logs.writing import Sinks, make_log, told
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
 

@@ -57,7 +57,7 @@ def config(venue: DemoVenue, tmp_path: Path, system_name: str) -> Config:
 def ask(venue: DemoVenue, method: str, path: str, **words: object) -> dict[str, object]:
     query = f"?{urlencode(words)}" if words else ""
     request = urllib.request.Request(f"{venue.rest_url}{path}{query}", method=method)
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         answer: dict[str, object] = json.loads(response.read())
     return answer
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 Watch = Callable[..., subprocess.Popen[str]]
 
 

@@ -12,6 +12,7 @@ import ipc
 from hft.config import Config, Plan, ProcessPlan, RateLimits, SupervisorConfig, SystemConfig
 from hft.counters import BANNED_UNTIL_MS, WAITS, RoleState
 from hft.graph import page_name
+from hft.units import NS_PER_S
 from tools.system.notes import load_notes
 from tools.system.planner import write_plan
 from tools.system.supervisor import GivenUpError, Supervisor, cool_down, warm_up
@@ -54,6 +55,11 @@ def run(run_dir, name):
         file.write(name + "\\n")
     return 0
 '''
+HUNG_MS = 1_000
+"""Silence that a process which is only short of time does not keep."""
+START_S = 60.0
+PATIENT = {"start_s": START_S, "hung_ms": 1_000_000, "crash_window_s": 10_000.0}
+"""For tests that turn the clock: nobody is hung, all have long started when it is turned."""
 DEDICATED = (("strategy", ("strategy",)), ("execution", ("execution",)), ("account", ("account",)))
 
 
@@ -121,8 +127,8 @@ class World:
     def pid(self, name: str) -> int:
         return next(child.pid for child in self.supervisor.children if child.plan.name == name)
 
-    def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
+    def until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline, self.events
             self.supervisor.step(0.02)
@@ -185,17 +191,17 @@ def test_dead_child_is_started_again_and_everybody_is_rung(world: Callable[..., 
 
 
 def test_stopped_child_counts_as_hung_and_is_replaced(world: Callable[..., World]) -> None:
-    here = world(hung_ms=200)
+    here = world(hung_ms=HUNG_MS)
     here.supervisor.start()
     here.until(lambda: here.supervisor.is_ready)
     frozen = here.pid("strategy")
     os.kill(frozen, signal.SIGSTOP)
     here.until(lambda: here.pid("strategy") not in (0, frozen) and here.supervisor.is_ready)
-    assert any("strategy hangs: no heartbeat of strategy for 200 ms" in e for e in here.events)
+    assert any(f"no heartbeat of strategy for {HUNG_MS} ms" in event for event in here.events)
 
 
 def test_child_that_stops_beating_while_it_recovers_is_hung(world: Callable[..., World]) -> None:
-    here = world(hung_ms=200)
+    here = world(hung_ms=HUNG_MS)
     here.tell("execution", "dawdle")
     here.supervisor.start()
     page = here.pages["execution"]
@@ -211,11 +217,11 @@ def test_child_that_stops_beating_while_it_recovers_is_hung(world: Callable[...,
     (here.run_dir / "execution.do").unlink()
     here.until(lambda: here.supervisor.is_ready)
     assert here.pid("execution") != frozen
-    assert any("no heartbeat of execution for 200 ms" in event for event in here.events)
+    assert any(f"no heartbeat of execution for {HUNG_MS} ms" in event for event in here.events)
 
 
 def test_hung_child_is_killed_and_told_once(world: Callable[..., World]) -> None:
-    here = world(hung_ms=200)
+    here = world(hung_ms=HUNG_MS)
     here.supervisor.start()
     here.until(lambda: here.supervisor.is_ready)
     child = here.supervisor.children[0]
@@ -224,7 +230,7 @@ def test_hung_child_is_killed_and_told_once(world: Callable[..., World]) -> None
     real, child.pidfd = child.pidfd, Slow(child.pidfd, killed)  # type: ignore[assignment]
     os.kill(real.pid, signal.SIGSTOP)
     here.until(lambda: bool(killed))
-    for _ in range(20):
+    for _ in range(20):  # it would be killed again at the next of these
         here.supervisor.step(0.02)
     assert killed == [signal.SIGKILL]
     assert sum("strategy hangs" in event for event in here.events) == 1
@@ -233,18 +239,54 @@ def test_hung_child_is_killed_and_told_once(world: Callable[..., World]) -> None
     here.until(lambda: child.restarts == 1 and here.supervisor.is_ready)
 
 
-def test_child_that_waits_for_the_venue_is_left_alone(world: Callable[..., World]) -> None:
-    here = world(start_s=0.3)
+class Clock:
+    """The supervisor's clock, which can be put forward; the children have another."""
+
+    def __init__(self) -> None:
+        self._real_ns = time.monotonic_ns
+        self._ahead_ns = 0
+
+    def __call__(self) -> int:
+        return self._real_ns() + self._ahead_ns
+
+    def put_forward(self, seconds: float) -> None:
+        self._ahead_ns += int(seconds * NS_PER_S)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    one = Clock()
+    monkeypatch.setattr("tools.system.supervisor.time.monotonic_ns", one)
+    return one
+
+
+def is_up(here: World, account: RoleState) -> bool:
+    """Whether the account's process has come to that state and the others are ready."""
+    *others, child = here.supervisor.children
+    page = here.pages["account"]
+    is_there = child.is_alive and page.pid == child.pid and page.state == account
+    return is_there and all(other.ready_ns for other in others)
+
+
+def test_child_that_waits_for_the_venue_is_left_alone(
+    world: Callable[..., World], clock: Clock
+) -> None:
+    here = world(**PATIENT)
     here.tell("account", "wait")
     here.supervisor.start()
-    begun = time.monotonic()
-    here.until(lambda: time.monotonic() - begun > 1.0)
+    child = here.supervisor.children[-1]
+    here.until(lambda: is_up(here, RoleState.RECOVERING) and child.waits_since_ns)
     assert here.events == []
-    assert not here.supervisor.is_ready
     page = ipc.RolePage.attach(here.plan.name, page_name("account"), writable=True)
-    page.set_gauge(BANNED_UNTIL_MS.id, time.monotonic_ns() // 1_000_000 + 60_000)
+    banned_s = 2 * START_S + 60
+    page.set_gauge(BANNED_UNTIL_MS.id, clock() // 1_000_000 + int(banned_s * 1_000))
+    clock.put_forward(2 * START_S)
     here.until(lambda: bool(here.events))
-    assert "account: account waits: the venue has banned this address for 5" in here.events[0]
+    assert "account: account waits: the venue has banned this address for " in here.events[0]
+    for _ in range(5):
+        here.supervisor.step(0.02)
+    assert len(here.events) == 1
+    assert not here.supervisor.is_ready
     page.set_gauge(BANNED_UNTIL_MS.id, 0)
     page.close()
     (here.run_dir / "account.do").unlink()
@@ -254,31 +296,41 @@ def test_child_that_waits_for_the_venue_is_left_alone(world: Callable[..., World
     assert [child.restarts for child in here.supervisor.children] == [0, 0, 0]
 
 
-def test_time_to_start_counts_again_after_the_waiting(world: Callable[..., World]) -> None:
-    here = world(start_s=0.3, crashes_max=1)
+def test_time_to_start_counts_again_after_the_waiting(
+    world: Callable[..., World], clock: Clock
+) -> None:
+    here = world(**PATIENT, crashes_max=1)
     here.tell("account", "dawdle")
-    waiting = here.pages["account"]
     here.supervisor.start()
-    here.until(lambda: waiting.pid == here.pid("account"))
+    here.until(lambda: is_up(here, RoleState.RECOVERING))
+    child = here.supervisor.children[-1]
     page = ipc.RolePage.attach(here.plan.name, page_name("account"), writable=True)
     page.set_gauge(WAITS.id, 1)
-    begun = time.monotonic()
-    here.until(lambda: time.monotonic() - begun > 0.6)
-    assert here.events == []
+    here.until(lambda: child.waits_since_ns)
+    clock.put_forward(2 * START_S)
+    here.until(lambda: bool(here.events))
     page.set_gauge(WAITS.id, 0)
     page.close()
+    here.until(lambda: not child.waits_since_ns)
+    assert not any("hangs" in event for event in here.events)
+    clock.put_forward(2 * START_S)
     with pytest.raises(GivenUpError, match="account ended 1 times"):
         here.until(lambda: False)
-    assert any("not ready 0.3 s after the end of its waiting" in event for event in here.events)
+    assert any("not ready 60 s after the end of its waiting" in event for event in here.events)
 
 
-def test_child_that_never_gets_ready_is_given_up(world: Callable[..., World]) -> None:
-    here = world(start_s=0.3, crashes_max=2)
+def test_child_that_never_gets_ready_is_given_up(world: Callable[..., World], clock: Clock) -> None:
+    here = world(**PATIENT, crashes_max=2)
     here.tell("account", "dawdle")
     here.supervisor.start()
+    child = here.supervisor.children[-1]
+    here.until(lambda: is_up(here, RoleState.RECOVERING))
+    clock.put_forward(2 * START_S)
+    here.until(lambda: child.restarts == 1 and is_up(here, RoleState.RECOVERING))
+    clock.put_forward(2 * START_S)
     with pytest.raises(GivenUpError, match="account ended 2 times"):
         here.until(lambda: False)
-    assert any("account hangs: not ready 0.3 s after its start" in e for e in here.events)
+    assert any("account hangs: not ready 60 s after its start" in e for e in here.events)
 
 
 def test_crash_loop_is_given_up(world: Callable[..., World]) -> None:
@@ -300,7 +352,7 @@ def test_mistake_of_the_user_is_not_tried_again(world: Callable[..., World]) -> 
 
 
 def test_child_that_does_not_end_is_killed(world: Callable[..., World]) -> None:
-    here = world(stop_s=0.2)
+    here = world(stop_s=2.0)
     here.tell("execution", "stay")
     here.supervisor.start()
     here.until(lambda: here.supervisor.is_ready)

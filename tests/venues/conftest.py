@@ -26,7 +26,7 @@ from hft.config import VenueConfig
 from hft.venues.binance_usdm.endpoints import Endpoints
 
 Result = TypeVar("Result")
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 async def until(condition: Callable[[], bool]) -> None:

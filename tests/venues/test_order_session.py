@@ -536,7 +536,7 @@ def test_nobody_knocks_before_the_hook_lets_him(run, venue, states, wait):
             assert refused == [(418, 60.0)]
             venue.refuse_with = 0
             session.reconnect("the test goes on")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # for what must not come
             assert venue.attempts == 1, "the hook says no"
             waits.append(0.0)
             session.reconnect("the test goes on")

@@ -98,7 +98,7 @@ def test_without_a_key_nothing_is_opened_until_there_is_one(run, venue, states, 
         async with venue.serving():
             harness = Harness(venue, states, key="")
             harness.start()
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # for what must not come
             assert venue.attempts == 0
             harness.key = "key-2"
             harness.session.use_new_key()
@@ -359,7 +359,7 @@ def test_the_expiry_of_an_earlier_key_is_old_news(run, wait):
         desk.keeper.expired("a")
         await wait(lambda: desk.keys == ["a", "b"])
         desk.keeper.expired("a")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # for what must not come
 
     asked(run, wait, keys, work)
     assert keys.calls == ["new", "new"]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,15 @@ def samples(url: str) -> dict[str, float]:
     return found
 
 
+def is_well(url: str) -> bool:
+    """Whether it is, which on a busy machine may change from one look to the next."""
+    try:
+        return bool(json.loads(get(url))["healthy"])
+    except urllib.error.HTTPError as error:
+        with error:
+            return False
+
+
 def test_a_demo_is_scraped_while_it_trades(project_root: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "hft.cli", "demo", "--seconds", "300", "--metrics-port", "0"],
@@ -60,7 +70,7 @@ def test_a_demo_is_scraped_while_it_trades(project_root: Path, tmp_path: Path) -
         assert found["hft_sent_total"] > 0
         assert found["hft_process_resident_bytes"] > 0
         until(lambda: samples(url)["hft_healthy"] == 1)
-        assert json.loads(get(url.replace("/metrics", "/healthz")))["healthy"]
+        until(lambda: is_well(url.replace("/metrics", "/healthz")))
         logs = subprocess.run(
             [sys.executable, "-m", "hft.cli", "logs", "--json", "--run-dir", str(tmp_path)],
             cwd=project_root, capture_output=True, text=True, check=True,

@@ -23,7 +23,7 @@ class Site:
         self.server = Server("127.0.0.1", 0, application(registry, lambda: self.problems))
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, str, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         connection.request(method, path)
         answer = connection.getresponse()
         body = answer.read().decode()

@@ -19,7 +19,7 @@ from tools.logs.log_file import log_path
 from tools.metrics.helper import Helper
 from tools.system import endpoint
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 Start = Callable[..., subprocess.Popen[str]]
 
 

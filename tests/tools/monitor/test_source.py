@@ -136,7 +136,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
         env={**environment, "COLUMNS": "100", "LINES": "30"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         stdin=subprocess.DEVNULL,
     )
 

@@ -71,7 +71,8 @@ def tmux(tmp_path: Path) -> Iterator[Tmux]:
 def framed(lines: list[str], columns: int) -> bool:
     """Whether no border is torn: every line of the panels begins and ends with one."""
     return all(
-        line[0] in "┌├│└" and line[-1] in "┐┤│┘" and len(line) == columns for line in lines[1:-1]
+        line.startswith(tuple("┌├│└")) and line.endswith(tuple("┐┤│┘")) and len(line) == columns
+        for line in lines[1:-1]
     )
 
 
@@ -84,7 +85,7 @@ def test_a_demo_on_two_sizes_and_its_end(
     lines = tmux.until("ACTIVE", "6 roles ✓", "maker", "quoting")
     assert lines[0].startswith(f" DEMO  demo-{demo.pid}  ACTIVE")
     assert len(lines) == 24
-    assert framed(lines, 80)
+    wait_for(lambda: framed(tmux("capture-pane", "-p").splitlines(), 80))
     for name in ("1 Positions", "2 Orders", "3 Book", "4 Fills", "5 Strategies", "6 Alerts"):
         assert any(name in line for line in lines), name
     assert lines[-1].split()[-1] == "read-only"

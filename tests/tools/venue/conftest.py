@@ -191,7 +191,7 @@ class RestClient:
             query += f"{'&' if query else ''}timestamp={time.time_ns() // 1_000_000}"
             digest = hmac.new(self._secret.encode(), query.encode(), hashlib.sha256).hexdigest()
             query += f"&signature={digest}"
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=60)
         try:
             connection.request(method, f"{path}?{query}", headers={"X-MBX-APIKEY": self._key})
             response = connection.getresponse()

@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 KEY, SECRET = "test-key", "test-secret"
-DEADLINE_S = 30
+DEADLINE_S = 60
 
 
 def far_price(bid: str) -> str:

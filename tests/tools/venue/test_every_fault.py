@@ -156,7 +156,7 @@ def test_every_kind_hits_something_under_a_makers_load(start_venue, signer):
                 await load
 
     assert asyncio.run(main()) == []
-    with urlopen(f"http://127.0.0.1:{venue.ports.rest}/sim/truth", timeout=20) as response:
+    with urlopen(f"http://127.0.0.1:{venue.ports.rest}/sim/truth", timeout=60) as response:
         truth = json.loads(response.read())
     assert truth["wallet_adds_up"]
     assert set(truth["faults"]) == set(KINDS)

@@ -23,7 +23,7 @@ ORDER = {
     "quantity": "0.010",
     "price": "63000.00",
 }
-DEADLINE_S = 20
+DEADLINE_S = 60
 CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
 
 
@@ -218,7 +218,7 @@ def test_restarting_venue_ends_connections_and_answers_nobody(start_venue):
     venue = start_venue()
 
     async def act(market, api):
-        await fault_soon(venue, "restart", seconds=1)
+        await fault_soon(venue, "restart", seconds=600)
         for socket in (market, api):
             await end_of(socket)
         assert venue.rest.call("GET", "/fapi/v1/time")[:2] == (
@@ -231,6 +231,16 @@ def test_restarting_venue_ends_connections_and_answers_nobody(start_venue):
             assert caught.value.status == 503
 
     with_sockets(venue, act, market_url(venue), api_url(venue))
+
+
+def test_restarted_venue_answers_again(start_venue):
+    venue = start_venue()
+
+    async def act(market):
+        await fault_soon(venue, "restart", seconds=0.3)
+        await end_of(market)
+
+    with_sockets(venue, act, market_url(venue))
     deadline_s = time.monotonic() + DEADLINE_S
     while venue.rest.call("GET", "/fapi/v1/time")[0] != 200:
         assert time.monotonic() < deadline_s

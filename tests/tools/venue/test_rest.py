@@ -188,7 +188,7 @@ def test_signature_may_stand_in_the_body(shared_venue):
         data=f"{body}&signature={digest}".encode(),
         headers={"X-MBX-APIKEY": "test-key"},
     )
-    with urlopen(request, timeout=20) as response:
+    with urlopen(request, timeout=60) as response:
         assert json.loads(response.read())["leverage"] == 10
 
 
@@ -196,7 +196,7 @@ def test_signature_may_stand_in_the_body(shared_venue):
 def test_signature_covers_the_query_exactly_as_it_was_written(shared_venue, written):
     query = f"symbol=BTCUSDT&origClientOrderId={written}&timestamp={time.time_ns() // 1_000_000}"
     digest = hmac.new(b"test-secret", query.encode(), hashlib.sha256).hexdigest()
-    connection = HTTPConnection("127.0.0.1", shared_venue.ports.rest, timeout=20)
+    connection = HTTPConnection("127.0.0.1", shared_venue.ports.rest, timeout=60)
     connection.request(
         "GET",
         f"/fapi/v1/order?{query}&signature={digest}",

@@ -30,7 +30,7 @@ def test_venue_says_its_ports_and_ends_in_order_on_a_signal(project_root, number
         assert process.stdout is not None
         line = process.stdout.readline()
         process.send_signal(number)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
     assert re.fullmatch(r"venue ready rest=\d+ streams=\d+ api=\d+\n", line)
     assert (process.returncode, errors) == (0, "")
 

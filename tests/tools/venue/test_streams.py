@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 
 
 class Socket:

@@ -47,14 +47,14 @@ def test_writing_on_to_a_reader_that_vanished_is_not_worth_a_word(venue, caplog,
         server.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(asyncio.wait_for(main(), 20))
+        runner.run(asyncio.wait_for(main(), 60))
     assert [record.getMessage() for record in caplog.records] == []
 
 
 @pytest.mark.parametrize("text", [HALF, b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01 no text"])
 def test_what_is_no_request_is_not_worth_a_word(start_venue, caplog, text):
     venue = start_venue()
-    with socket.create_connection(("127.0.0.1", venue.ports.rest), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", venue.ports.rest), timeout=60) as client:
         client.sendall(text)
         if text is not HALF:
             assert client.recv(65536).startswith(b"HTTP/1.0 400")

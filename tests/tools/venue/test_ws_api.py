@@ -34,7 +34,7 @@ class Api:
 
     async def send(self, text: str) -> Any:
         await self._connection.send_str(text)
-        return json.loads((await asyncio.wait_for(self._connection.receive(), 20)).data)
+        return json.loads((await asyncio.wait_for(self._connection.receive(), 60)).data)
 
     async def ask(self, method: str, **params: Any) -> Any:
         self._count += 1
