@@ -43,6 +43,8 @@ from ipc.layout import EPOCH_OFFSET
 
 DECISIONS_PER_CYCLE_MAX: Final = 64
 GUARD_EVERY_NS: Final = 10 * NS_PER_MS
+HELD_UP_NS: Final = 100 * NS_PER_MS
+"""Nothing was guarded for so long: whoever was held up looks around before it sends anything."""
 REHEARSE_EVERY_NS: Final = 10 * NS_PER_MS
 """Beside others that use the caches, the gain is halved after 5 ms. A real order counts as well."""
 REHEARSALS_AT_START: Final = 50
@@ -222,24 +224,33 @@ class Execution:
     # -- cycle ----------------------------------------------------------------------------------
 
     def do_work(self, now_ns: int) -> int:
-        """Publish what waited, guard what rests, then take new decisions."""
+        """Publish what waited, take new decisions, guard what rests.
+
+        A decision does not wait for a round that is done once in a while anyway, unless there is a
+        halt, or a round is long overdue. Each decision passes the fence, whichever comes first.
+        """
         work_count = self._keeper.flush()
         is_halted = self._halt.is_set
         is_fresh = is_halted and not self._was_halted
-        if is_fresh or now_ns - self._guarded_ns >= GUARD_EVERY_NS:  # a halt waits for no round
+        waited_ns = now_ns - self._guarded_ns
+        is_first = is_fresh or waited_ns >= HELD_UP_NS
+        if is_first:
             self._was_halted = is_halted
-            self._guarded_ns = now_ns
             work_count += self._guard_orders(now_ns)
         if is_fresh:
             self._resolver.cancel_everything()
-        if not self._keeper.is_congested:
+        if not self._keeper.is_congested and self._decisions.has_work:
             work_count += self._take_decisions(now_ns)
+        if waited_ns >= GUARD_EVERY_NS and not is_first:
+            self._was_halted = is_halted
+            work_count += self._guard_orders(now_ns)
         if self._by_rest.due:
             work_count += self._by_rest.flush(now_ns)
         return work_count
 
     def _guard_orders(self, now_ns: int) -> int:
         """What is done once in a while: limits, sessions, questions, and every open order."""
+        self._guarded_ns = now_ns
         self._limits.refresh(self._rest, now_ns)
         self._session.watch(now_ns, may_probe=now_ns >= self._budget.blocked_until_ns)
         self._page.set_gauge(counters.USED_WEIGHT.id, self._rest.used_weight)

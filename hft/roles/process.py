@@ -25,6 +25,9 @@ from hft.units import NS_PER_MS
 PARK_NS: Final = 20 * NS_PER_MS
 SOCKET_ROLES = frozenset({"feed", "execution", "account", "paper"})
 """Roles that live in an event loop: for their sockets, or for a timer of their own."""
+SLICE_NS: Final = {"feed": 800_000, "strategy": 400_000, "risk": 200_000, "execution": 100_000}
+"""Slices of processes that share a cpu, by the last of their roles: whoever is woken on an order's
+way runs at once, and the one that woke it does the rest of its turn afterwards."""
 SIGNING_ROLES = frozenset({"execution", "account"})
 
 
@@ -132,9 +135,17 @@ def _settle_on_host(plan: Plan, process: ProcessPlan) -> None:
         lock_memory=system.lock_memory,
         realtime_priority=process.realtime_priority,
         timer_slack_ns=system.timer_slack_ns,
+        slice_ns=_slice_ns(process),
     ):
         if system.mode != "demo":
             print(f"hft {process.name}: {problem}", file=sys.stderr)
+
+
+def _slice_ns(process: ProcessPlan) -> int:
+    """0: one that hardly sleeps gains nothing by short slices, and cold ones are to come last."""
+    if process.wait == "busy_spin":
+        return 0
+    return min((SLICE_NS[role] for role in process.roles if role in SLICE_NS), default=0)
 
 
 def _handle_signals(request: Callable[[], None], *, ignore_interrupt: bool) -> None:

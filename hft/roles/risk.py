@@ -367,15 +367,16 @@ class Risk:
             self._fill_decision(intent, reason, now_ns, ring)
             seq = intent.seq
             page.begin(slot, seq, decisions.next_seq)
+            # A second look at the clock, for the measurement only: the turn's may be older than
+            # the intent, when strategy and risk share a process. Before the offer: execution may
+            # run before it returns, when they share a cpu.
+            waited_ns = clock_ns() - intent.publish_ns
             decisions.offer()
             intents.commit()
             page.commit(slot, seq)
             count += 1
             if not reason:
                 approved += 1
-            # A second look at the clock, for the measurement only: the turn's may be older than
-            # the intent, when strategy and risk share a process.
-            waited_ns = clock_ns() - intent.publish_ns
             page.record_ns(_RISK_NS, waited_ns)
             if waited_ns > watch.waited_ns:
                 watch.waited_ns = waited_ns

@@ -366,6 +366,7 @@ cdef class StrategyCore:
         cdef hft_intent *intent = self.intent
         cdef uint64_t order_id = change.order_id
         cdef bint is_offered
+        cdef int64_t offered_ns
         if change.action is PLACING:
             order_id = self._order_ids[desk.strategy_id].next()
         memset(intent, 0, sizeof(hft_intent))
@@ -383,6 +384,7 @@ cdef class StrategyCore:
         intent.is_post_only = change.is_post_only
         intent.is_reduce_only = change.is_reduce_only
         intent.good_till_s = change.good_till_s
+        offered_ns = monotonic_ns()  # risk may run before the offer returns, on the same cpu
         if self.intent_ring is not None:
             is_offered = self.intent_ring.offer_record(<const char *> intent)
         else:
@@ -392,5 +394,5 @@ cdef class StrategyCore:
             return 0
         self.page.add(INTENTS, 1)
         if desk.cause_ns:
-            self.page.add_ns(STRATEGY_NS, monotonic_ns() - desk.cause_ns)
+            self.page.add_ns(STRATEGY_NS, offered_ns - desk.cause_ns)
         return order_id

@@ -22,6 +22,7 @@ print(json.dumps({{
     "problems": problems,
     "affinity": sorted(os.sched_getaffinity(0)),
     "policy": os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK,
+    "nice": os.nice(0),
     "slack_ns": ctypes.CDLL(None).prctl(30, 0, 0, 0, 0),
     "locked_kb": int(status["VmLck"].split()[0]),
 }}))
@@ -150,3 +151,27 @@ def test_real_time_scheduling_is_set_or_the_refusal_is_reported() -> None:
 @pytest.mark.parametrize("slack_ns", [1, 10_000])
 def test_the_timer_slack_is_the_callers(slack_ns: int) -> None:
     assert report(f"-1, lock_memory=False, timer_slack_ns={slack_ns}")["slack_ns"] == slack_ns
+
+
+def test_a_process_has_the_slices_it_asks_for_or_the_refusal_is_reported() -> None:
+    found = report("-1, lock_memory=False, slice_ns=200_000", "os.nice(3)")
+    assert all("slices unchanged" in problem for problem in found["problems"])
+    assert found["nice"] == 3  # only the slice is another one
+    assert found["policy"] == os.SCHED_OTHER
+
+
+def test_slices_that_the_host_only_says_it_has_given_are_reported() -> None:
+    before = """
+import sys
+class Pretender:
+    prctl = ctypes.CDLL(None).prctl
+    syscall = staticmethod(lambda *_: 0)
+sys.modules["pinning.apply"]._libc = lambda: Pretender
+"""
+    (problem,) = report("-1, lock_memory=False, slice_ns=200_000", before)["problems"]
+    assert problem.startswith("slices unchanged: ")
+
+
+def test_a_real_time_process_has_no_slices() -> None:
+    found = report("-1, lock_memory=False, realtime_priority=1, slice_ns=200_000")
+    assert not any("slices" in problem for problem in found["problems"])
