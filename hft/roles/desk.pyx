@@ -54,10 +54,10 @@ cdef class Desk:
     """A plug-in's place in the engine. Survives its plug-in: orders and position stay.
 
     ``next_mode``: the mode to change to once nothing of the present one is open; None: none.
-    ``pause_reason``: why the plug-in is not called; empty: it is. ``held``: intents that were not
-    offered as they would have met an order of ours. ``peers``: every desk on the instrument, by
-    priority; ``higher`` and ``lower``: those that go before it, and after it. ``refusal``: the newest
-    of the ``refusals`` that risk has told.
+    ``pause_reason``: why the plug-in is not called; empty: it is. ``held``: intents that were
+    not offered as they would have met an order of ours. ``peers``: every desk on the
+    instrument, by priority; ``higher`` and ``lower``: those that go before it, and after it.
+    ``refusal``: the newest of the ``refusals`` that risk has told.
     """
 
     def __init__(self, config, plugin, instrument, Inventory inventory not None, strategy_id,
