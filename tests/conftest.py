@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -29,6 +31,32 @@ SHM = Path("/dev/shm")
 def project_root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def run_hft(project_root: Path) -> Callable[..., tuple[int, str, str]]:
+    """Runs ``hft ARGUMENTS`` from the checkout: exit code, output, errors.
+
+    ``environment`` is all of it; ``prefix`` stands before the command, ``umask`` is its own.
+    """
+
+    def run(
+        *arguments: str, environment: Mapping[str, str], prefix: Sequence[str] = (),
+        umask: int = -1,
+    ) -> tuple[int, str, str]:  # fmt: skip
+        done = subprocess.run(
+            [*prefix, sys.executable, "-m", "hft.cli", *arguments],
+            cwd=project_root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            umask=umask,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
 
 
 @pytest.fixture

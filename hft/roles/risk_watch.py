@@ -430,7 +430,8 @@ class RiskWatch:
     def _stop(self, name: str, use: int, bound: int) -> None:
         """Emergency: latch the halt. Execution cancels everything by its own authority."""
         spec = LIMITS_BY_NAME[name]
-        self._stop_for(f"{name}: {spec.shown(use)} is beyond {spec.shown(bound)}", use, bound)
+        where = "below" if spec.is_floor else "beyond"
+        self._stop_for(f"{name}: {spec.shown(use)} is {where} {spec.shown(bound)}", use, bound)
 
     def _stop_for(self, cause: str, use: int, bound: int) -> None:
         if self._halt.is_set or self.is_closing:

@@ -464,6 +464,7 @@ def test_a_liquidation_price_near_the_mark_lets_positions_only_shrink_nearer_it_
         is_growth_refused = desk.risk._book.growth_reason is Reason.LIQUIDATION_NEAR
         assert is_growth_refused == (layer == 2)
         assert desk.context.halt.is_set == (away < 5)
+    assert "liquidation_bps_min: 499 is below 500" in desk.context.halt.reason()
     position.position_e8 = position.liquidation_e8 = 0
     desk._positions.write(cell)
     desk.turn(2_000)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -67,7 +67,10 @@ def venue() -> Iterator[DemoVenue]:
 class Host:
     """What systemd is to the units: it starts single roles and hears what they tell."""
 
-    def __init__(self, root: Path, name: str, venue: DemoVenue, project_root: Path) -> None:
+    def __init__(
+        self, root: Path, name: str, venue: DemoVenue, project_root: Path,
+        run_hft: Callable[..., tuple[int, str, str]],
+    ) -> None:  # fmt: skip
         self.root = root
         self.name = name
         self.run_dir = root / "run" / name
@@ -86,7 +89,7 @@ class Host:
         )
         self.owners: dict[str, int] = {}
         self.roles: dict[str, subprocess.Popen[bytes]] = {}
-        self._project_root = project_root
+        self._project_root, self._run_hft = project_root, run_hft
         self._heard: dict[str, socket.socket] = {}
 
     @property
@@ -102,15 +105,7 @@ class Host:
         return {**self.public_environment, "CREDENTIALS_DIRECTORY": str(self.credentials)}
 
     def hft(self, *arguments: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "hft.cli", *arguments],
-            cwd=self._project_root,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
+        return self._run_hft(*arguments, environment=self.environment)
 
     def make(self) -> None:
         """What hft-shm.service does."""
@@ -131,16 +126,10 @@ class Host:
     def hft_as(self, user: str, *arguments: str) -> tuple[int, str, str]:
         """A command of somebody in the group: of ``control``, or of a person."""
         self.owners.setdefault(user, FIRST_UID + len(self.owners))
-        done = subprocess.run(
-            [*self._as_user(user, is_person=True), sys.executable, "-m", "hft.cli", *arguments],
-            cwd=self._project_root,
-            env=self.public_environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            umask=0o022,
-        )
-        return done.returncode, done.stdout, done.stderr
+        return self._run_hft(
+            *arguments, environment=self.public_environment,
+            prefix=self._as_user(user, is_person=True), umask=0o022,
+        )  # fmt: skip
 
     def start(self, role: str) -> None:
         """Start a role as its unit does: as its user, with a socket for what it tells."""
@@ -222,9 +211,12 @@ class Host:
 
 
 @pytest.fixture
-def host(system_name: str, venue: DemoVenue, project_root: Path) -> Iterator[Host]:
+def host(
+    system_name: str, venue: DemoVenue, project_root: Path,
+    run_hft: Callable[..., tuple[int, str, str]],
+) -> Iterator[Host]:  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="hft-host-") as root:
         Path(root).chmod(0o755)  # other users have to get at it
-        one = Host(Path(root), system_name, venue, project_root)
+        one = Host(Path(root), system_name, venue, project_root, run_hft)
         yield one
         one.close()

@@ -10,7 +10,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,9 +64,11 @@ QTY_E8 = E8 // 500
 class System:
     """A system without a strategy, and what a person types."""
 
-    def __init__(self, root: Path, name: str, venue: DemoVenue, project_root: Path) -> None:
+    def __init__(
+        self, root: Path, name: str, venue: DemoVenue, run_hft: Callable[..., tuple[int, str, str]]
+    ) -> None:
         self.name, self.run_dir = name, root / "run" / name
-        self._root, self._project_root = root, project_root
+        self._run_hft = run_hft
         self.environment = {**os.environ, "HFT_RUN_DIR": str(root / "run")}
         self.settings = root / "hft.toml"
         self.settings.write_text(
@@ -82,16 +84,7 @@ class System:
         (root / "key").chmod(0o600)
 
     def hft(self, *arguments: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "hft.cli", *arguments],
-            cwd=self._project_root,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        return done.returncode, done.stdout, done.stderr
+        return self._run_hft(*arguments, environment=self.environment)
 
     def bid(self, bps: int = 40) -> str:
         """A price that rests: so far below the mid."""
@@ -110,9 +103,11 @@ def venue() -> Iterator[DemoVenue]:
 
 @pytest.fixture(scope="module")
 def system(
-    tmp_path_factory: pytest.TempPathFactory, venue: DemoVenue, project_root: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    venue: DemoVenue,
+    run_hft: Callable[..., tuple[int, str, str]],
 ) -> Iterator[System]:
-    one = System(tmp_path_factory.mktemp("manual"), f"manual-{os.getpid()}", venue, project_root)
+    one = System(tmp_path_factory.mktemp("manual"), f"manual-{os.getpid()}", venue, run_hft)
     try:
         exit_code, _, err = one.hft("up", str(one.settings), "--detach")
         assert exit_code == 0, err

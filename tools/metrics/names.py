@@ -41,6 +41,7 @@ _GAUGE_ROLES: Final = {
     counters.ORDERS_1M: ("execution",),
     counters.CLOCK_OFFSET_NS: ("execution",),
     counters.ROUND_TRIP_NS: ("execution",),
+    counters.COUNTDOWN_MISSED: ("execution",),
     counters.SESSION_UP: _VENUE_ROLES,
     counters.LAST_FRAME_NS: ("feed",),
     counters.LIVE_INSTRUMENTS: ("feed",),

@@ -144,7 +144,8 @@ def render(found: Found) -> list[str]:
     """The table as text."""
     out = [
         f"{found.system}: {found.policy}, version {found.version:#x}"
-        f" ({found.changes} changes since the start), {found.trading_state}",
+        f" ({found.changes} change{'' if found.changes == 1 else 's'} since the start),"
+        f" {found.trading_state}",
         "",
         f"{'limit':<30}{'use':>11}{'limit':>11}{'headroom':>11}{'used':>6}  where",
         "-" * 79,
