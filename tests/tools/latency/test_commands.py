@@ -25,7 +25,7 @@ from tools.latency import command, hdr, trace
 from tools.latency.hops import Hops
 from tools.system.places import known_systems
 
-WAIT_S = 60
+WAIT_S = 100
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def run_dir(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A demo that has traded for a moment."""
     root = tmp_path_factory.mktemp("latency")
     demo = subprocess.Popen(
-        [sys.executable, "-m", "hft.cli", "demo", "--seconds", "300", "--json"],
+        [sys.executable, "-m", "hft.cli", "demo", "--seconds", "600", "--json"],
         cwd=project_root,
         env={**os.environ, "HFT_RUN_DIR": str(root)},
         stdout=subprocess.DEVNULL,

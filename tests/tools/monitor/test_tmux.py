@@ -45,7 +45,7 @@ class Tmux:
 @pytest.fixture
 def demo(tmp_path: Path, project_root: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "hft.cli", "demo", "--seconds", "120"],
+        [sys.executable, "-m", "hft.cli", "demo", "--seconds", "600"],
         cwd=project_root,
         env={**os.environ, "HFT_RUN_DIR": str(tmp_path / "run")},
         stdout=subprocess.DEVNULL,
