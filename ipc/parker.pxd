@@ -23,3 +23,4 @@ cdef class Parker:
 
     cdef bint look(self) noexcept nogil
     cdef bint raise_word(self, uint32_t state) noexcept nogil
+    cdef void empty_fifo(self) noexcept nogil

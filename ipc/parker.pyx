@@ -19,7 +19,7 @@ import os
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
-from posix.unistd cimport close
+from posix.unistd cimport close, read
 
 from ipc.atomics cimport (
     cpu_pause,
@@ -38,7 +38,9 @@ from ipc.bell import bell_offset, make_fifo
 
 cdef int64_t PARK_NS_MAX = 100_000_000
 cdef int LOOKS_PER_CLOCK_READ = 16
-cdef Py_ssize_t FIFO_READ_BYTES = 4096
+
+cdef enum:
+    FIFO_READ_BYTES = 4096
 
 
 @cython.final
@@ -174,9 +176,10 @@ cdef class Parker:
 
     def drain_fifo(self) -> None:
         """Take the wake-ups out of the FIFO."""
+        self.empty_fifo()
+
+    cdef void empty_fifo(self) noexcept nogil:
+        cdef char[FIFO_READ_BYTES] wakes
         if self.fifo_fd >= 0:
-            try:
-                while len(os.read(self.fifo_fd, FIFO_READ_BYTES)) == FIFO_READ_BYTES:
-                    pass
-            except BlockingIOError:
+            while read(self.fifo_fd, wakes, FIFO_READ_BYTES) == FIFO_READ_BYTES:
                 pass

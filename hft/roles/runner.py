@@ -159,7 +159,7 @@ class LoopRunner(Turning):
                     start(loop, self.guard, self.turn)
             if self._is_hot:
                 freeze_garbage()
-            loop.add_reader(self._parker.fifo_fd, self._on_fifo)
+            loop.add_reader(self._parker.fifo_fd, self.on_fifo)
             self._on_timer()
             loop.run_forever()
         except Exception as raised:
@@ -202,10 +202,6 @@ class LoopRunner(Turning):
             self._loop.stop()
             return False
         return True
-
-    def _on_fifo(self) -> None:
-        self._parker.drain_fifo()
-        self.turn()
 
     def _on_timer(self) -> None:
         assert self._loop is not None

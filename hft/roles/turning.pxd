@@ -31,6 +31,7 @@ cdef class Turning:
     cdef bint is_turning
     cdef bint again
     cdef bint is_scheduled
+    cdef bint is_rung  # a wake-up is in the FIFO
     cdef public bint is_finished
 
     cdef int turn_once(self) except -1

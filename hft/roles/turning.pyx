@@ -98,6 +98,11 @@ cdef class Turning:
         finally:
             self.is_turning = False
 
+    def on_fifo(self):
+        """Somebody woke the process: first the work, the FIFO is emptied before the next sleep."""
+        self.is_rung = True
+        self.turn()
+
     cdef int turn_once(self) except -1:
         cdef int64_t started_ns = monotonic_ns()
         cdef int64_t now_ns = started_ns
@@ -108,6 +113,9 @@ cdef class Turning:
             (<PageStores> self.cycle.pages[0]).add_ns(TURN_NS, now_ns - started_ns)
         if not self._after_turn(now_ns, self.worked_ns < started_ns):
             return 0
+        if self.is_rung:  # nobody writes into it while the process is not armed
+            self.is_rung = False
+            self.parker.empty_fifo()
         if (self.spins_always or now_ns - self.worked_ns < self.spin_ns
                 or not self.parker.arm_fifo()):
             self.schedule()

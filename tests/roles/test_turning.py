@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import select
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from hft.counters import RoleState
 from hft.roles.context import BELLS_SPEC
 from hft.roles.runner import EXIT_FATAL, EXIT_OK, LoopRunner, Stopper
 from hft.roles.turning import Cycle
-from ipc import Parker
+from ipc import Bell, Parker
 
 
 class Counting:
@@ -126,6 +127,32 @@ def test_a_process_that_sleeps_first_makes_sure_that_nobody_has_work(house, loop
     process.runner.turn()
     assert not left
     assert len(process.role.passes) == 4
+
+
+def test_a_wake_up_is_answered_by_work_and_its_fifo_is_empty_before_the_next_sleep(house, loop):
+    process = Process(house, "park")
+    bells = process.context._attach(BELLS_SPEC, writable=True)
+    bell = Bell(bells, 3, house.run_dir / "turning.fifo")
+    fifo = process.runner._parker.fifo_fd
+    found: list[int] = []
+
+    def works() -> int:
+        found.extend(select.select([fifo], [], [], 0)[0])
+        return 0
+
+    process.runner.turn_in(loop)
+    for _ in range(2):  # what was posted so far is found once more before the first sleep
+        process.runner.turn()
+    assert bell.is_parked
+    bell.ring()
+    process.role.works = works
+    process.runner.on_fifo()
+    assert found == [fifo]  # the work came first
+    assert not select.select([fifo], [], [], 0)[0]
+    process.runner.turn()
+    assert bell.is_parked
+    bell.ring()
+    assert select.select([fifo], [], [], 0)[0] == [fifo]  # this one ends the next sleep
 
 
 def test_a_role_with_a_period_beats_in_every_pass_and_works_once_in_a_period(house):
