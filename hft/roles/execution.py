@@ -258,7 +258,6 @@ class Execution:
         self._page.set_gauge(counters.ORDERS_1M.id, self._budget.orders_1m.used(now_ns))
         self._resolver.tend(now_ns)
         self._renew_encoders()
-        self.rehearse(now_ns)
         return self._guard.round(
             now_ns, is_stopping=bool(self._stop_ns), is_recovered=self._resolver.is_recovered
         )
@@ -274,11 +273,7 @@ class Execution:
         """Nothing happens: keep the order path in the caches. Not sooner again than need be."""
         if self._rehearsal is not None and now_ns - self._rehearsed_ns >= REHEARSE_EVERY_NS:
             self._rehearsed_ns = now_ns
-            try:
-                self._rehearsal.run()
-            except Exception as error:  # what is only practised ends nothing that is real
-                self._rehearsal = None
-                self._page.fail(f"the order path is not rehearsed any more: {error!r}")
+            self._rehearsal.run()
             self.look_ahead(now_ns)
 
     def look_ahead(self, now_ns: int) -> None:

@@ -127,6 +127,9 @@ class Risk:
         self._watch: RiskWatch
         self._desk: Judge
         self._rehearsal: RiskRehearsal
+        self._next_decision: RingReader
+        self._asking: list[tuple[int, int]]
+        """Instruments and strategies that ask for orders."""
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -150,6 +153,12 @@ class Risk:
         self._read_instruments()
         self._resume()
         self._rehearsal = RiskRehearsal(self, self._context)
+        self._next_decision, _ = self._context.observer("decisions", 1)
+        self._asking = [
+            (self._context.plan.instrument_id(symbol), strategy_id)
+            for strategy_id, strategy in enumerate(self._context.config.strategies, start=1)
+            for symbol in strategy.symbols
+        ]
         self._page.state = int(RoleState.READY)
 
     def make_judge(self, live: RiskBook, paper: RiskBook, observed: RiskBook) -> Judge:
@@ -444,6 +453,16 @@ class Risk:
     def rehearse(self, now_ns: int) -> None:
         """Nothing happens: keep the way of an intent in the caches."""
         self._rehearsal.run(now_ns)
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Read what the next intent will be judged by and answered with: no rehearsal does."""
+        page, decisions = self._page, self._decisions
+        for instrument_id, strategy_id in self._asking:
+            self._desk.look_ahead(instrument_id, strategy_id)
+        self._next_decision.seek(decisions.next_seq)
+        _ = self._next_decision.has_work, decisions.free, page.pending(PENDING_SLOT)
+        _ = page.counter(_JUDGED), page.counter(_APPROVED), page.histogram_max(_RISK_NS)
 
     # -- permit and trading state ---------------------------------------------------------------
 

@@ -1,12 +1,13 @@
 """One intent on its way through risk without the interpreter: newest market, verdict, answer."""
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from hft.core.exposure cimport INSTRUMENTS_MAX
+from hft.core.exposure cimport INSTRUMENTS_MAX, SOURCE_MAX, InstrumentExposure, OpenOrder
 from hft.core.generated.reasons cimport REASON_INSTRUMENT_UNKNOWN
 from hft.core.generated.records cimport (
     hft_decision, hft_intent, hft_mark_price, hft_top_of_book)
 from hft.core.generated.views cimport Decision, Intent, MarkPrice, TopOfBook
-from hft.core.risk cimport RiskBook
+from hft.core.risk cimport LimitValues, RiskBook, StrategyUse
+from hft.core.throttle cimport WindowLimit
 from ipc.state_cell cimport CellReader
 
 from hft import records
@@ -17,6 +18,23 @@ cdef enum:
     MODE_OBSERVE = 3
 
 assert (MODE_PAPER, MODE_OBSERVE) == (records.Mode.PAPER, records.Mode.OBSERVE)
+
+
+cdef extern from * nogil:
+    void __builtin_prefetch(const void *line, int for_writing, int how_long)
+
+
+cdef inline void fetch(const void *start, size_t size) noexcept nogil:
+    """Bring these bytes into the caches, to be written."""
+    cdef size_t offset
+    for offset in range(0, size, 64):
+        __builtin_prefetch(<const char *> start + offset, 1, 3)
+
+
+cdef void fetch_window(WindowLimit window) noexcept:
+    fetch(<const void *> window, sizeof(WindowLimit))
+    fetch(&window._stamps.data.as_longlongs[window.tail], sizeof(int64_t))
+    fetch(&window.counts.data.as_longlongs[window.tail], sizeof(int64_t))
 
 
 cdef class Judge:
@@ -65,6 +83,19 @@ cdef class Judge:
         elif self.marks.read(instrument_id):
             book.take_mark(instrument_id, self.mark)
         return 0
+
+    def look_ahead(self, uint32_t instrument_id, uint64_t strategy_id):
+        """Bring into the caches what this strategy's next order is judged by. No effect."""
+        cdef RiskBook book = self.live
+        assert strategy_id <= SOURCE_MAX
+        fetch(book.watched(instrument_id), sizeof(InstrumentExposure))
+        fetch(book.bounds, sizeof(LimitValues))
+        fetch(&book.strategies[strategy_id], sizeof(StrategyUse))
+        fetch(book.orders.free_rows, sizeof(OpenOrder))
+        book.orders.find(book.last_ids[strategy_id] + 1)
+        fetch_window(book.messages_1s)
+        fetch_window(book.messages_10s)
+        fetch_window(book.messages_1m)
 
     def verdict(self, Intent intent not None, int64_t now_ns, int trading_state, bint is_manual):
         """The number of a ``Reason``, 0: approved. What is approved counts at once.

@@ -31,6 +31,7 @@ from hft.strategy.change import Change, Inventory
 from hft.strategy.errors import StrategyError, StrategyLoadError
 from hft.strategy.orders import NO_ORDER
 from hft.units import NS_PER_MS
+from ipc import RingReader
 
 CELLS_NS: Final = 100 * NS_PER_MS
 """How often the cells are read that change without a record: instruments, adjustments."""
@@ -61,6 +62,7 @@ class StrategyEngine(StrategyCore):
         self._risk = context.page_of("risk")
         self._execution_page = context.page_of("execution")
         self._rehearsal: StrategyRehearsal | None = None
+        self._next_intent: RingReader
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -83,6 +85,7 @@ class StrategyEngine(StrategyCore):
         self.desks.sort(key=lambda desk: -desk.config.priority)
         if self.desks:
             self._rehearsal = StrategyRehearsal(self, self._context)
+            self._next_intent, _ = self._context.observer("intents.strategy", 1)
 
     def _add_desk(
         self, config: StrategyConfig, instrument: InstrumentView, strategy_id: int
@@ -292,6 +295,14 @@ class StrategyEngine(StrategyCore):
         """Nothing happens: keep the way from a tick to an intent in the caches."""
         if self._rehearsal is not None:
             self._rehearsal.run(now_ns)
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Read what the next intent will be written into: no rehearsal does."""
+        page, intents = self._page, self._intents
+        self._next_intent.seek(intents.next_seq)
+        _ = self._next_intent.has_work, intents.free
+        _ = page.counter(counters.INTENTS.id), page.histogram_max(counters.STRATEGY_NS.id)
 
     # -- end ------------------------------------------------------------------------------------
 

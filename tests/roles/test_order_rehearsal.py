@@ -180,15 +180,3 @@ def test_a_silent_line_sends_to_itself_and_reads_it_away():
     line, waiting = asyncio.run(opened())
     assert waiting == 0
     assert line._transport is None
-
-
-def test_a_rehearsal_that_fails_is_given_up_and_the_role_goes_on(real, monkeypatch):
-    def fail(self: OrderRehearsal) -> None:
-        raise RuntimeError("out of step")
-
-    real._rehearsal = rehearsal_of(real)
-    monkeypatch.setattr(OrderRehearsal, "run", fail)
-    monkeypatch.setattr(Execution, "look_ahead", lambda self, now_ns: None)
-    real.rehearse(real._rehearsed_ns + REHEARSE_EVERY_NS)
-    assert real._rehearsal is None
-    assert "out of step" in real._page.error

@@ -63,6 +63,17 @@ def test_an_intent_is_approved_each_time(risk):
     assert risk._rehearsal.book.open_orders(BTC) == 1
 
 
+def test_the_real_books_are_only_looked_at(risk):
+    book = risk._book
+    before = book.greatest_uses(0), book.messages_of(1), book.faults_of(1), book.open_orders(BTC)
+    assert risk._asking == [(1, 1), (2, 1)]
+    for _ in range(TURNS):
+        risk.rehearse(time.monotonic_ns())
+    risk._desk.look_ahead(100, 2)  # nobody watches that one
+    after = book.greatest_uses(0), book.messages_of(1), book.faults_of(1), book.open_orders(BTC)
+    assert before == after
+
+
 @pytest.mark.parametrize("name", ["engine", "risk"])
 def test_nobody_sees_a_rehearsal(house, request, name):
     role = request.getfixturevalue(name)
