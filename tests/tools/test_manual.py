@@ -86,8 +86,8 @@ class System:
     def hft(self, *arguments: str) -> tuple[int, str, str]:
         return self._run_hft(*arguments, environment=self.environment)
 
-    def bid(self, bps: int = 40) -> str:
-        """A price that rests: so far below the mid."""
+    def bid(self, bps: int = 25) -> str:
+        """A price that rests, so far below the mid: half the collar, as the market goes on."""
         with ManualDesk(self.run_dir) as desk:
             mid_e8 = desk.mid_e8("BTCUSDT")
         return f"{floor_to(mid_e8 - mid_e8 * bps // 10_000, E8 // 10) / E8:.1f}"
@@ -181,8 +181,10 @@ def test_a_position_larger_than_one_order_is_closed_in_several(system: System) -
 
 
 def test_all_orders_of_a_symbol_are_cancelled_together(system: System) -> None:
-    for bps in (40, 50):
-        system.hft("order", "buy", "BTCUSDT", "0.002", "--price", system.bid(bps), "--yes")
+    for bps in (20, 25):
+        words = ("order", "buy", "BTCUSDT", "0.002", "--price", system.bid(bps), "--yes")
+        exit_code, _, err = system.hft(*words)
+        assert exit_code == 0, err
     exit_code, out, err = system.hft("order", "cancel", "--symbol", "btcusdt", "--yes")
     assert (exit_code, err) == (0, "")
     assert "2 orders cancelled in BTCUSDT" in out
