@@ -20,6 +20,7 @@ from hft import counters, graph, records, units
 from hft.roles import callback_note
 from hft.roles.callback_note import Callback
 from hft.strategy import orders
+from hft.strategy.errors import StrategyError
 
 EXECUTIONS_PER_CYCLE_MAX = 64
 DECISIONS_PER_CYCLE_MAX = 64
@@ -64,6 +65,16 @@ cdef int64_t ON_REFUSAL = Callback.ON_REFUSAL
 cdef int64_t ON_TRADE = Callback.ON_TRADE
 
 assert orders.NO_ORDER == 0
+cdef object NO_ORDER = orders.NO_ORDER
+
+
+def flood(Desk desk not None):
+    """What a desk is paused for that wants too much."""
+    return StrategyError(
+        f"more than {desk.config.intents_per_s_max} intents a second on "
+        f"{desk.rules.symbol}",
+        remedy="Ask for less, or raise intents_per_s_max of the strategy.",
+    )
 
 
 cdef class CallbackMark:
@@ -345,8 +356,8 @@ cdef class StrategyCore:
         cdef uint64_t order_id
         for change in desk.targets.collect(now_ns):
             if change.action is not CANCELLING:
-                if (len(desk.peers) > 1 or len(desk.targets.orders)) and desk.would_meet(
-                        change.side, change.price_e8, is_quote=True):
+                if (len(desk.peers) > 1 or len(desk.targets.orders._open)) and desk.would_meet(
+                        change.side, change.price_e8, True):
                     desk.held += 1
                     continue
                 if not desk.budget.take_one(now_ns):
@@ -358,8 +369,18 @@ cdef class StrategyCore:
             desk.targets.note_offered(change, order_id, now_ns)
         return 0
 
-    def offer_change(self, Desk desk not None, Change change not None):
-        """Publish one intent; ``NO_ORDER``: the ring is full."""
+    def send_explicit(self, Desk desk not None, Change change not None):
+        """What a plug-in's explicit order goes through, at once and inside its callback."""
+        cdef int64_t now_ns = self._now_ns
+        desk.targets.orders.now_ns = now_ns
+        if change.action is not CANCELLING:
+            if not self.may_quote(desk):
+                return NO_ORDER
+            if desk.would_meet(change.side, change.price_e8, False):
+                desk.held += 1
+                return NO_ORDER
+            if not desk.budget.take_one(now_ns):
+                raise flood(desk)
         return self.offer(desk, change)
 
     cdef uint64_t offer(self, Desk desk, Change change) except? 0:
