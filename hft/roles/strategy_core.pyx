@@ -33,6 +33,7 @@ cdef int EXECUTIONS = EXECUTIONS_PER_CYCLE_MAX
 cdef int DECISIONS = DECISIONS_PER_CYCLE_MAX
 cdef int MARKET = MARKET_PER_CYCLE_MAX
 cdef int64_t TIMER = TIMER_NS
+cdef int64_t TIMER_LATE = 2 * TIMER_NS  # risk and execution go first when they have an intent
 cdef int64_t COMMANDS = COMMANDS_NS
 cdef int64_t FEED_SILENT = FEED_SILENT_NS  # a feed that has not beaten for so long may be wrong
 cdef int TOP_OF_BOOK = records.Kind.TOP_OF_BOOK
@@ -115,6 +116,7 @@ cdef class StrategyCore:
         cdef int work_count = 0, market_count
         cdef Desk desk
         self._now_ns = now_ns
+        self.has_offered = False
         if now_ns - self.commands_ns >= COMMANDS:
             self.commands_ns = now_ns
             work_count = self._poll_control(now_ns)
@@ -135,7 +137,7 @@ cdef class StrategyCore:
                     self.run_plugin(desk, now_ns)
                 elif desk.has_wishes:
                     self.offer_wishes(desk, now_ns)
-        if now_ns - self._timer_ns >= TIMER:
+        if now_ns - self._timer_ns >= (TIMER_LATE if self.has_offered else TIMER):
             self._timer_ns = now_ns
             self._run_timers(now_ns)
         return work_count
@@ -413,6 +415,7 @@ cdef class StrategyCore:
         if not is_offered:
             self.page.add(BACK_PRESSURE, 1)
             return 0
+        self.has_offered = True
         self.page.add(INTENTS, 1)
         if desk.cause_ns:
             self.page.add_ns(STRATEGY_NS, offered_ns - desk.cause_ns)
