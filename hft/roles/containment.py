@@ -20,8 +20,9 @@ from hft.core.generated.views import RecordView
 from hft.roles.strategy_core import CallbackMark
 from hft.strategy.errors import CallbackOverrunError, StrategyLoadError
 from hft.strategy.loader import load_class, load_parameters
-from hft.strategy.orders import Orders, View
+from hft.strategy.orders import Orders
 from hft.strategy.targets import QuoteTargets
+from hft.strategy.view import View
 
 TICK_S: Final = 0.025
 """How often the watch looks: 40 wake-ups a second, none of them in a callback that is quick."""

@@ -57,6 +57,7 @@ cdef class Desk:
     cdef readonly object on_top_of_book
 
     cdef bint may_quote(self) noexcept
+    cdef bint would_meet(self, int sign, int64_t price_e8, bint is_quote) except -1
     cdef void note_refusal(self, const hft_decision *decision) noexcept nogil
     cdef void note_header(self, uint16_t ring, const hft_header *header) noexcept nogil
     cdef void forget_event(self) noexcept nogil

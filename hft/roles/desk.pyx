@@ -6,12 +6,12 @@ from libc.string cimport memcpy
 from hft.core.generated.records cimport hft_decision, hft_header
 from hft.core.generated.views cimport Decision, RecordView, TopOfBook
 from hft.strategy.change cimport Inventory
+from hft.strategy.orders cimport better_e8
 from hft.strategy.targets cimport QuoteTargets
 
 from hft import units
 from hft.records import InstrumentStatus, Mode, Side
 from hft.roles.callback_note import Callback, Note
-from hft.strategy.orders import better_e8
 from hft.strategy.rules import QuoteRules
 
 MODES = {"live": Mode.LIVE, "paper": Mode.PAPER, "observe": Mode.OBSERVE}
@@ -150,7 +150,8 @@ cdef class Desk:
         """
         cdef int64_t tick_e8 = self.rules.tick_e8
         cdef int64_t bid_e8 = self.top.bid_e8, ask_e8 = self.top.ask_e8
-        bid_max_e8 = ask_min_e8 = 0
+        cdef int64_t sell_e8, buy_e8, bid_max_e8 = 0, ask_min_e8 = 0, bound_e8
+        cdef Desk desk
         for desk in self.higher:
             if desk.mode is self.mode:
                 sell_e8, buy_e8 = desk.targets.claim_e8(Side.SELL), desk.targets.claim_e8(Side.BUY)
@@ -158,8 +159,8 @@ cdef class Desk:
                     sell_e8 = max(sell_e8, bid_e8 + tick_e8)
                 if buy_e8 and ask_e8:
                     buy_e8 = min(buy_e8, ask_e8 - tick_e8)
-                bid_max_e8 = better_e8(Side.SELL, bid_max_e8, sell_e8)
-                ask_min_e8 = better_e8(Side.BUY, ask_min_e8, buy_e8)
+                bid_max_e8 = better_e8(-1, bid_max_e8, sell_e8)
+                ask_min_e8 = better_e8(1, ask_min_e8, buy_e8)
         bid_max_e8 = max(tick_e8, bid_max_e8 - tick_e8) if bid_max_e8 else 0
         ask_min_e8 = ask_min_e8 + tick_e8 if ask_min_e8 else 0
         self.targets.bound(bid_max_e8, ask_min_e8)
@@ -168,19 +169,21 @@ cdef class Desk:
             if bound_e8 and order.price_e8 and (order.price_e8 - bound_e8) * order.side > 0:
                 self.targets.orders.cancel(order.order_id)
 
-    def would_meet(self, side, price_e8, *, bint is_quote):
+    cdef bint would_meet(self, int sign, int64_t price_e8, bint is_quote) except -1:
         """Would an order trade with one of ours in the same mode? ``price_e8`` 0: a market order.
 
         Between the two quotes of one desk the venue's post-only rule decides.
         """
-        other = Side.SELL if side > 0 else Side.BUY
+        cdef int64_t best_e8
+        cdef Desk desk
         for desk in self.peers:
             if desk.mode is not self.mode:
                 continue
-            targets = desk.targets
-            is_own_quote = is_quote and desk is self
-            best_e8 = targets.orders.best_e8(other) if is_own_quote else targets.best_e8(other)
-            if best_e8 and (not price_e8 or (price_e8 - best_e8) * side >= 0):
+            if is_quote and desk is self:
+                best_e8 = desk.targets.orders.best_e8(-sign)
+            else:
+                best_e8 = desk.targets.best_open_e8(-sign)
+            if best_e8 and (not price_e8 or (price_e8 - best_e8) * sign >= 0):
                 return True
         return False
 

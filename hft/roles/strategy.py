@@ -18,18 +18,17 @@ from hft.core.generated.views import (
 from hft.core.generated.views import Order as OrderRow
 from hft.core.order_id import OrderIdMaker, source_of
 from hft.counters import RoleState
-from hft.records import Action, FeedState, Mode, OrderState
+from hft.records import FeedState, Mode, OrderState
 from hft.roles.callback_note import Callback
 from hft.roles.containment import CallbackWatch, IncidentBook, event_text, told
 from hft.roles.context import Context, InstrumentWatch
 from hft.roles.desk import Desk, IdlePlugin, rank
 from hft.roles.strategy_control import DIED, StrategyControl
-from hft.roles.strategy_core import StrategyCore
+from hft.roles.strategy_core import StrategyCore, flood
 from hft.roles.strategy_rehearsal import StrategyRehearsal
 from hft.strategy.base import InstrumentView
-from hft.strategy.change import Change, Inventory
-from hft.strategy.errors import StrategyError, StrategyLoadError
-from hft.strategy.orders import NO_ORDER
+from hft.strategy.change import Inventory
+from hft.strategy.errors import StrategyLoadError
 from hft.units import NS_PER_MS
 from ipc import RingReader
 
@@ -119,7 +118,7 @@ class StrategyEngine(StrategyCore):
         """Give a plug-in its place in the engine."""
         inventory = self.inventory(mode, instrument.instrument_id)
         desk = Desk(config, plugin, instrument, inventory, strategy_id, mode)
-        desk.targets.orders.bind(partial(self._send_explicit, desk))
+        desk.targets.orders.bind(partial(self.send_explicit, desk))
         self.desks.append(desk)
         self._desks_of.setdefault(instrument.instrument_id, []).append(desk)
         self._desk_of_strategy[strategy_id, instrument.instrument_id] = desk
@@ -212,7 +211,7 @@ class StrategyEngine(StrategyCore):
         self.contained(desk, error, name, event_text(record))
 
     def _flooded(self, desk: Desk) -> None:
-        self.contained(desk, _flood(desk), "quote_rules", "  targets")
+        self.contained(desk, flood(desk), "quote_rules", "  targets")
 
     def contained(self, desk: Desk, error: BaseException, where: str, event: str) -> None:
         """Pause a desk whose plug-in failed, and keep what its author needs."""
@@ -276,20 +275,7 @@ class StrategyEngine(StrategyCore):
                 if desk.on_instrument is not None:
                     self.call(desk, Callback.ON_INSTRUMENT, desk.on_instrument, instrument)
 
-    # -- intents --------------------------------------------------------------------------------
-
-    def _send_explicit(self, desk: Desk, change: Change) -> int:
-        """What a plug-in's explicit order goes through, at once and inside its callback."""
-        desk.targets.orders.at(self._now_ns)
-        if change.action is not Action.CANCEL:
-            if not self.may_trade(desk):
-                return NO_ORDER
-            if desk.would_meet(change.side, change.price_e8, is_quote=False):
-                desk.held += 1
-                return NO_ORDER
-            if not desk.budget.take(self._now_ns):
-                raise _flood(desk)
-        return self.offer_change(desk, change)
+    # -- while nothing happens ------------------------------------------------------------------
 
     def rehearse(self, now_ns: int) -> None:
         """Nothing happens: keep the way from a tick to an intent in the caches."""
@@ -317,10 +303,3 @@ class StrategyEngine(StrategyCore):
         """The timer is the process's own; all else the context closes."""
         self.callback_watch.disarm()
         self.incidents.write()
-
-
-def _flood(desk: Desk) -> StrategyError:
-    return StrategyError(
-        f"more than {desk.config.intents_per_s_max} intents a second on {desk.instrument.symbol}",
-        remedy="Ask for less, or raise intents_per_s_max of the strategy.",
-    )

@@ -36,6 +36,7 @@ cdef class StrategyCore:
     cdef CallbackMark watch
     cdef int64_t commands_ns
     cdef bint is_feed_alive
+    cdef bint has_offered  # in this turn
     cdef public list desks
     cdef public dict _desks_of
     cdef public dict _desk_of_strategy

@@ -7,6 +7,7 @@ from hft.core.order_id import OrderIdMaker
 from hft.roles.context import Context
 from hft.roles.desk import Desk
 from hft.strategy.change import Change, Inventory
+from hft.strategy.errors import StrategyError
 from ipc import RingReader, RingWriter
 
 EXECUTIONS_PER_CYCLE_MAX: Final[int]
@@ -15,6 +16,8 @@ MARKET_PER_CYCLE_MAX: Final[int]
 TIMER_NS: Final[int]
 COMMANDS_NS: Final[int]
 FEED_SILENT_NS: Final[int]
+
+def flood(desk: Desk) -> StrategyError: ...
 
 @disjoint_base
 class CallbackMark:
@@ -46,4 +49,4 @@ class StrategyCore:
         self, desk: Desk, callback: int, handler: Callable[..., None], record: Any
     ) -> None: ...
     def offer_what_is_wanted(self, desk: Desk, now_ns: int) -> None: ...
-    def offer_change(self, desk: Desk, change: Change) -> int: ...
+    def send_explicit(self, desk: Desk, change: Change) -> int: ...

@@ -20,6 +20,7 @@ from hft import counters, graph, records, units
 from hft.roles import callback_note
 from hft.roles.callback_note import Callback
 from hft.strategy import orders
+from hft.strategy.errors import StrategyError
 
 EXECUTIONS_PER_CYCLE_MAX = 64
 DECISIONS_PER_CYCLE_MAX = 64
@@ -32,6 +33,7 @@ cdef int EXECUTIONS = EXECUTIONS_PER_CYCLE_MAX
 cdef int DECISIONS = DECISIONS_PER_CYCLE_MAX
 cdef int MARKET = MARKET_PER_CYCLE_MAX
 cdef int64_t TIMER = TIMER_NS
+cdef int64_t TIMER_LATE = 2 * TIMER_NS  # risk and execution go first when they have an intent
 cdef int64_t COMMANDS = COMMANDS_NS
 cdef int64_t FEED_SILENT = FEED_SILENT_NS  # a feed that has not beaten for so long may be wrong
 cdef int TOP_OF_BOOK = records.Kind.TOP_OF_BOOK
@@ -64,6 +66,16 @@ cdef int64_t ON_REFUSAL = Callback.ON_REFUSAL
 cdef int64_t ON_TRADE = Callback.ON_TRADE
 
 assert orders.NO_ORDER == 0
+cdef object NO_ORDER = orders.NO_ORDER
+
+
+def flood(Desk desk not None):
+    """What a desk is paused for that wants too much."""
+    return StrategyError(
+        f"more than {desk.config.intents_per_s_max} intents a second on "
+        f"{desk.rules.symbol}",
+        remedy="Ask for less, or raise intents_per_s_max of the strategy.",
+    )
 
 
 cdef class CallbackMark:
@@ -104,6 +116,7 @@ cdef class StrategyCore:
         cdef int work_count = 0, market_count
         cdef Desk desk
         self._now_ns = now_ns
+        self.has_offered = False
         if now_ns - self.commands_ns >= COMMANDS:
             self.commands_ns = now_ns
             work_count = self._poll_control(now_ns)
@@ -124,7 +137,7 @@ cdef class StrategyCore:
                     self.run_plugin(desk, now_ns)
                 elif desk.has_wishes:
                     self.offer_wishes(desk, now_ns)
-        if now_ns - self._timer_ns >= TIMER:
+        if now_ns - self._timer_ns >= (TIMER_LATE if self.has_offered else TIMER):
             self._timer_ns = now_ns
             self._run_timers(now_ns)
         return work_count
@@ -345,8 +358,8 @@ cdef class StrategyCore:
         cdef uint64_t order_id
         for change in desk.targets.collect(now_ns):
             if change.action is not CANCELLING:
-                if (len(desk.peers) > 1 or len(desk.targets.orders)) and desk.would_meet(
-                        change.side, change.price_e8, is_quote=True):
+                if (len(desk.peers) > 1 or len(desk.targets.orders._open)) and desk.would_meet(
+                        change.side, change.price_e8, True):
                     desk.held += 1
                     continue
                 if not desk.budget.take_one(now_ns):
@@ -358,8 +371,18 @@ cdef class StrategyCore:
             desk.targets.note_offered(change, order_id, now_ns)
         return 0
 
-    def offer_change(self, Desk desk not None, Change change not None):
-        """Publish one intent; ``NO_ORDER``: the ring is full."""
+    def send_explicit(self, Desk desk not None, Change change not None):
+        """What a plug-in's explicit order goes through, at once and inside its callback."""
+        cdef int64_t now_ns = self._now_ns
+        desk.targets.orders.now_ns = now_ns
+        if change.action is not CANCELLING:
+            if not self.may_quote(desk):
+                return NO_ORDER
+            if desk.would_meet(change.side, change.price_e8, False):
+                desk.held += 1
+                return NO_ORDER
+            if not desk.budget.take_one(now_ns):
+                raise flood(desk)
         return self.offer(desk, change)
 
     cdef uint64_t offer(self, Desk desk, Change change) except? 0:
@@ -392,6 +415,7 @@ cdef class StrategyCore:
         if not is_offered:
             self.page.add(BACK_PRESSURE, 1)
             return 0
+        self.has_offered = True
         self.page.add(INTENTS, 1)
         if desk.cause_ns:
             self.page.add_ns(STRATEGY_NS, offered_ns - desk.cause_ns)

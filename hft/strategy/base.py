@@ -57,8 +57,9 @@ from msgspec import Meta
 from hft.core.generated.views import TopOfBook
 from hft.core.instruments import InstrumentRules
 from hft.strategy.errors import StrategyError, StrategyLoadError
-from hft.strategy.orders import NO_ORDER, Orders, OwnOrder, View
+from hft.strategy.orders import NO_ORDER, Orders
 from hft.strategy.targets import QuoteRules, QuoteTargets
+from hft.strategy.view import OwnOrder, View
 
 __all__ = [
     "HOOKS",

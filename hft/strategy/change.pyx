@@ -10,6 +10,7 @@ cdef object GTC = Tif.GTC
 
 
 @cython.final
+@cython.freelist(16)
 cdef class Change:
     """One intent to offer. Those of targets are reused: valid until the next ``changes``.
 

@@ -41,8 +41,9 @@ from hft.records import (
 )
 from hft.strategy.change import Change, Inventory
 from hft.strategy.loader import load_parameters, make_strategy
-from hft.strategy.orders import NO_ORDER, OwnOrder
+from hft.strategy.orders import NO_ORDER
 from hft.strategy.targets import QuoteTargets
+from hft.strategy.view import OwnOrder
 from hft.units import E8, NS_PER_MS, NS_PER_S, format_e8, parse_e8
 
 TIMER_MS: Final = 10

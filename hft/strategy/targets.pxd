@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from hft.strategy.change cimport Change
+from hft.strategy.orders cimport Orders
 
 cdef extern from *:
     # A product of two prices or quantities does not fit 64 bits.
@@ -40,7 +41,7 @@ cdef class QuoteTargets:
     cdef dict strays  # order id to the monotonic time from which a cancel may be offered (again)
     cdef list change_list
     cdef list stray_changes
-    cdef readonly object orders
+    cdef readonly Orders orders
     cdef readonly object view
     cdef object named_rules
     cdef int64_t reprice_ticks
@@ -69,4 +70,5 @@ cdef class QuoteTargets:
     cdef void _closed(self, Quote quote, int state, int reason, int64_t now_ns) noexcept
     cdef int _on_stray(
         self, uint64_t order_id, int64_t now_ns, bint is_open, bint refused) except -1
+    cdef int64_t best_open_e8(self, int sign) except? -1
     cdef bint waits_too_long(self, int64_t now_ns) except -1

@@ -5,8 +5,9 @@ from hft.core.generated.views import Order as OrderRow
 from hft.core.instruments import InstrumentRules
 from hft.records import Action, Side
 from hft.strategy.change import Change
-from hft.strategy.orders import Orders, View
+from hft.strategy.orders import Orders
 from hft.strategy.rules import QuoteRules as QuoteRules
+from hft.strategy.view import View
 
 STRAYS_MAX: Final[int]
 BACKOFF_DOUBLINGS_MAX: Final[int]

@@ -18,12 +18,14 @@ from hft.core.generated.records cimport hft_decision, hft_execution, hft_order
 from hft.core.generated.views cimport Decision, Execution
 from hft.core.generated.views cimport Order as OrderRow
 from hft.strategy.change cimport Change
+from hft.strategy.orders cimport Orders, answers, better_e8
 
 from hft import units
 from hft.records import Action, ExecKind, OrderState, Reason, Side
 from hft.strategy import orders as explicit
-from hft.strategy.orders import Orders, OwnOrder, View, better_e8, check_values
+from hft.strategy.orders import check_values
 from hft.strategy.rules import QuoteRules
+from hft.strategy.view import OwnOrder, View
 
 STRAYS_MAX = 64
 BACKOFF_DOUBLINGS_MAX = 4
@@ -38,7 +40,6 @@ cdef int CANCELED = OrderState.CANCELED
 cdef int SENT = ExecKind.SENT
 cdef int FILL = ExecKind.FILL
 cdef int DROPPED = ExecKind.DROPPED
-cdef int AMENDED = ExecKind.AMENDED
 cdef int AMEND_REJECTED = ExecKind.AMEND_REJECTED
 cdef int CANCEL_REJECTED = ExecKind.CANCEL_REJECTED
 cdef int NO_REASON = Reason.NONE
@@ -55,15 +56,6 @@ cdef object NO_SIDE = Side.NONE
 
 cdef bint is_refused(int kind) noexcept nogil:
     return kind == DROPPED or kind == AMEND_REJECTED or kind == CANCEL_REJECTED
-
-
-cdef bint answers(int pending, int kind) noexcept nogil:
-    """Does this kind answer a request of an order that stays open? Any but SENT answers a place."""
-    if kind == DROPPED:
-        return True
-    if pending == AMEND:
-        return kind == AMENDED or kind == AMEND_REJECTED
-    return kind == CANCEL_REJECTED
 
 
 @cython.final
@@ -189,7 +181,7 @@ cdef class QuoteTargets:
     def withdraw(self):
         """Want nothing at all: no quote and no explicit order."""
         self.buy.wanted_qty_e8 = self.sell.wanted_qty_e8 = 0
-        if len(self.orders):
+        if len(self.orders._open):
             self.orders.withdraw()
 
     def bound(self, int64_t bid_max_e8, int64_t ask_min_e8):
@@ -211,8 +203,8 @@ cdef class QuoteTargets:
             changes.clear()
         if self.strays:
             self._add_strays(now_ns)
-        if len(self.orders):
-            changes += self.orders.due_cancels(now_ns)
+        if len(self.orders._open):
+            self.orders.add_due_cancels(changes, now_ns)
         if self.is_due(self.buy, now_ns):
             changes.append(self.buy.change)
         if self.is_due(self.sell, now_ns):
@@ -319,9 +311,7 @@ cdef class QuoteTargets:
         cdef int state = record.order_state, kind = record.exec_kind, pending
         cdef bint is_open = 0 < state < FIRST_TERMINAL, was_unresolved
         if quote is None:
-            if self.orders.holds(record.order_id):
-                self.orders.on_execution(execution, now_ns)
-            else:
+            if not self.orders.note_execution(record, now_ns):
                 self._on_stray(record.order_id, now_ns, is_open, is_refused(kind))
             return
         if record.seq and record.seq <= quote.executions_seq:
@@ -357,9 +347,7 @@ cdef class QuoteTargets:
         cdef Quote quote = self.quote_of(record.order_id)
         cdef int action = record.action
         if quote is None:
-            if self.orders.holds(record.order_id):
-                self.orders.on_refusal(decision, now_ns)
-            elif record.order_id in self.strays:
+            if not self.orders.note_refusal(record, now_ns) and record.order_id in self.strays:
                 self.strays[record.order_id] = now_ns + self.refusal_backoff_ns
             return
         if quote.pending != action:
@@ -432,7 +420,7 @@ cdef class QuoteTargets:
         cdef Quote quote
         if not 0 < state < FIRST_TERMINAL:
             return
-        if self.orders.adopt(row, now_ns):
+        if self.orders.adopt(record, now_ns):
             return
         quote = self.quote_on(record.side)
         if quote.order_id:
@@ -457,32 +445,36 @@ cdef class QuoteTargets:
             return True
         if self.sell.pending != NONE and now_ns - self.sell.offered_ns > self.overdue_ns:
             return True
-        return len(self.orders) and self.orders.is_overdue(now_ns, self.overdue_ns)
+        return len(self.orders._open) and self.orders.is_overdue(now_ns, self.overdue_ns)
 
     # -- reading ------------------------------------------------------------------------------
 
     def holds(self, uint64_t order_id):
         """True for an order that rests, or is on its way: a side's, or an explicit one."""
-        return self.quote_of(order_id) is not None or self.orders.holds(order_id)
+        return self.quote_of(order_id) is not None or self.orders.find(order_id) is not None
 
     @property
     def is_empty(self):
         """No order rests or is on its way, as far as is known."""
-        return not (self.buy.order_id or self.sell.order_id or self.strays or len(self.orders))
+        return not (self.buy.order_id or self.sell.order_id or self.strays
+                    or len(self.orders._open))
 
     def best_e8(self, side):
         """The price at which one of the orders could trade first; 0: none on that side."""
-        cdef Quote quote = self.quote_on(side)
-        best_e8 = self.orders.best_e8(side) if len(self.orders) else 0
+        return self.best_open_e8(side)
+
+    cdef int64_t best_open_e8(self, int sign) except? -1:
+        cdef Quote quote = self.quote_on(sign)
+        cdef int64_t best_e8 = self.orders.best_e8(sign) if len(self.orders._open) else 0
         if quote.order_id:
-            best_e8 = better_e8(side, best_e8, quote.price_e8)
-            best_e8 = better_e8(side, best_e8, quote.pending_price_e8)
+            best_e8 = better_e8(sign, best_e8, quote.price_e8)
+            best_e8 = better_e8(sign, best_e8, quote.pending_price_e8)
         return best_e8
 
     def claim_e8(self, side):
         """As ``best_e8``, with what is wanted: others of lower priority keep clear of it."""
         cdef Quote quote = self.quote_on(side)
-        best_e8 = self.best_e8(side)
+        cdef int64_t best_e8 = self.best_open_e8(side)
         return better_e8(side, best_e8, quote.wanted_price_e8) if quote.wanted_qty_e8 else best_e8
 
     def _own_quotes(self):

@@ -26,7 +26,7 @@ from hft.records import (
     Tif,
 )
 from hft.roles.strategy import StrategyEngine
-from hft.roles.strategy_core import EXECUTIONS_PER_CYCLE_MAX
+from hft.roles.strategy_core import EXECUTIONS_PER_CYCLE_MAX, TIMER_NS
 from hft.units import E8, NS_PER_MS, NS_PER_S
 
 BTC, ETH = 1, 2
@@ -103,6 +103,22 @@ def test_unanswered_intent_is_not_repeated(house, market):
         market.tick(bid, bid + 2)
         engine.do_work(time.monotonic_ns())
     assert market.intents() == [(Action.PLACE, Side.BUY, 100, BTC)]
+
+
+def test_the_timer_waits_for_who_has_an_intent_to_judge_but_not_for_ever(house, market):
+    engine, _ = start(house)
+    engine.do_work(time.monotonic_ns())
+    due_ns = engine._timer_ns + TIMER_NS
+    market.tick(100, 102)
+    engine.do_work(due_ns)
+    assert market.intents() == [(Action.PLACE, Side.BUY, 100, BTC)]
+    assert engine._timer_ns == due_ns - TIMER_NS
+    engine.do_work(due_ns)
+    assert engine._timer_ns == due_ns
+    market.tick(50, 52, ETH)
+    engine.do_work(due_ns + 2 * TIMER_NS)
+    assert market.intents() == [(Action.PLACE, Side.BUY, 50, ETH)]
+    assert engine._timer_ns == due_ns + 2 * TIMER_NS
 
 
 def test_feed_that_is_not_live_pulls_the_quotes(house, market):

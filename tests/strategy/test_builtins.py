@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hft.core.generated.views import Execution, TopOfBook
 from hft.core.instruments import InstrumentRules
 from hft.records import Action, ExecKind, FeedState, OrderState, Side, Tif
+from hft.strategy.change import Change
 from hft.strategy.loader import load_strategy
-from hft.strategy.orders import Change
 from hft.strategy.targets import QuoteTargets
 from hft.units import E8, NS_PER_MS, parse_e8
 

@@ -9,8 +9,8 @@ import pytest
 from hft.core.generated.views import TopOfBook
 from hft.core.instruments import InstrumentRules
 from hft.records import FeedState, Side, Tif
+from hft.strategy.change import Change
 from hft.strategy.errors import StrategyLoadError
-from hft.strategy.orders import Change
 from hft.strategy.scalper import Scalper, ScalperParameters
 from hft.strategy.targets import QuoteTargets
 from hft.units import E8, NS_PER_MS, NS_PER_S, parse_e8

@@ -77,7 +77,7 @@ def _nothing() -> None:
 def tick_steps(tick: Tick) -> list[Step]:
     """From the frame to the intent, and the cycle that finds nothing."""
     top, depth, feed = tick.next_top, tick.next_depth, tick.feed_frame
-    loose = tick.next_unapplied_depth
+    loose, turn = tick.next_unapplied_depth, tick.strategy_turn
     a_level = f"depth of {LEVELS} levels: a level, with book and publish"
     return [
         Step("clock", "one reading of the clock", _nothing, _nothing),
@@ -86,8 +86,9 @@ def tick_steps(tick: Tick) -> list[Step]:
         Step("feed_top", "bookTicker: decode, check, publish", top, feed, 1_500),
         Step("feed_depth", a_level, depth, feed, 0, LEVELS),
         Step("ring", "market record: written and read", tick.drain, tick.hop, 200),
-        Step("strategy", "new top: ring to intent", tick.next_move, tick.strategy_turn),
-        Step("strategy_quiet", "new top: nothing to change", tick.next_same, tick.strategy_turn),
+        Step("strategy", "new top: ring to intent", tick.next_move, turn),
+        Step("strategy_take", "new top: ring to explicit intent", tick.next_take, turn),
+        Step("strategy_quiet", "new top: nothing to change", tick.next_same, turn),
         Step("tick", "frame to intent, one stack", tick.next_tick, tick.tick_turn),
         Step("cycle", "empty turn of feed, strategy and risk", _nothing, tick.cycle),
     ]

@@ -28,6 +28,7 @@ from hft.records import (
     Mode,
     OrderState,
     Side,
+    Tif,
 )
 from hft.roles.context import Context
 from hft.roles.desk import IntentBudget
@@ -57,7 +58,7 @@ SILENCE_MS_MAX: Final = 10_000_000
 
 
 class Follower:
-    """Bids at the touch: an intent for each new best bid."""
+    """Bids at the touch: an intent for each new best bid, by a quote or by an explicit order."""
 
     quote_rules = QuoteRules(rest_ns_min=0, overdue_ns=1_000 * NS_PER_S)
 
@@ -65,13 +66,16 @@ class Follower:
         """None."""
 
     def __init__(self, parameters: Parameters, instrument: object) -> None:
-        """Keep nothing."""
+        self.is_taking = False
 
     def on_top_of_book(
         self, now_ns: int, top: TopOfBook, position_e8: int, targets: QuoteTargets
     ) -> None:
         """Bid at the best bid."""
-        targets.set(Side.BUY, top.bid_e8, QTY_E8)
+        if self.is_taking:
+            targets.orders.place(Side.BUY, top.bid_e8, QTY_E8, tif=Tif.IOC)
+        else:
+            targets.set(Side.BUY, top.bid_e8, QTY_E8)
 
     def on_timer(self, now_ns: int, targets: QuoteTargets) -> None:
         """Want what the last top led to."""
@@ -117,6 +121,7 @@ class Tick:
         self._now = time.monotonic_ns
         system = System(f"bench-stages-{os.getpid()}", stack)
         self.feed = feed = Feed(system.context("feed"))
+        self._feed_page = system.context("feed").page
         feed._snapshots = _NoSnapshots()  # type: ignore[assignment]  # a stand-in
         feed.on_start(self._now())
         self._decoder = MarketDecoder({"S1USDT": INSTRUMENT_ID}, bytearray(SLOT_BYTES))
@@ -252,8 +257,10 @@ class Tick:
             raise CheckFailedError("no intent came", remedy="Run the tests of the strategy.")
 
     def _answer_all(self) -> None:
-        """Risk approves and the venue acknowledges; the engine has read of it."""
+        """Risk approves and the venue acknowledges; the engine has read of it. The feed lives."""
         answer, intent = self._answer, self._intent
+        self._feed_page.beat(self._now())
+        self._desk.plugin.is_taking = False
         while self._intents.next():
             self._intents.commit()
             answer.clear()
@@ -264,6 +271,9 @@ class Tick:
             is_place = intent.action == Action.PLACE
             answer.exec_kind = int(ExecKind.ACK if is_place else ExecKind.AMENDED)
             answer.order_state = int(OrderState.WORKING)
+            if intent.tif == Tif.IOC:
+                answer.exec_kind, answer.leaves_qty_e8 = int(ExecKind.EXPIRED), 0
+                answer.order_state = int(OrderState.EXPIRED)
             self._answers.offer()
         for gate in self._gates:
             while gate.next():
@@ -274,6 +284,11 @@ class Tick:
         """A new best bid waits in the ring."""
         self.next_tick()
         self.feed_frame()
+
+    def next_take(self) -> None:
+        """A new best bid waits in the ring, which the plug-in takes by an explicit order."""
+        self.next_move()
+        self._desk.plugin.is_taking = True
 
     def next_same(self) -> None:
         """A top waits in the ring that changes nothing for the plug-in."""
