@@ -20,14 +20,6 @@ cdef object UNRESOLVED = OrderState.UNRESOLVED
 cdef class OrderTable:
     """The orders that are not closed, in a bounded number of rows, and a memory of closed ones."""
 
-    cdef list _rows
-    cdef list _free
-    cdef dict _by_id
-    cdef dict _by_venue
-    cdef dict _closed
-    cdef Py_ssize_t _foreign_rows
-    cdef readonly object trades
-
     def __init__(self, Py_ssize_t rows_max):
         assert rows_max > 0
         self._rows = [None] * rows_max

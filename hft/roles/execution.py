@@ -16,17 +16,18 @@ from typing import Any, Final
 from hft import counters
 from hft.core.generated.views import Decision
 from hft.core.orders import Order
-from hft.core.permit import permit_grants, permit_is_reducing
+from hft.core.permit import permit_grants
 from hft.counters import RoleState
 from hft.errors import HftError, UsageError
-from hft.records import Action, Mode, Reason, TradingState
+from hft.records import Action, Mode, Reason
 from hft.roles.context import Context, InstrumentWatch
 from hft.roles.entry_limits import EntryEvents, EntryLimits
+from hft.roles.order_entry import OrderEntry
 from hft.roles.order_guard import OrderGuard
 from hft.roles.order_keeper import OrderKeeper
 from hft.roles.order_rehearsal import OrderRehearsal
 from hft.roles.order_resolver import OrderResolver
-from hft.roles.rest_entry import Grant, RestEntry
+from hft.roles.rest_entry import RestEntry
 from hft.roles.venue_access import VenueLimits, make_rest
 from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.endpoints import Endpoints
@@ -34,35 +35,21 @@ from hft.venues.binance_usdm.errors import SessionDownError
 from hft.venues.binance_usdm.link import SessionState
 from hft.venues.binance_usdm.order_session import OrderSession, Reply
 from hft.venues.binance_usdm.order_text import OrderTextEncoder
-from hft.venues.binance_usdm.rest import RestClient
 from hft.venues.binance_usdm.signing import Credentials, load_credentials
 from hft.venues.binance_usdm.user_events import OrderUpdate
 from hft.venues.binance_usdm.user_session import UserSession
 from ipc import Word
 from ipc.layout import EPOCH_OFFSET
 
-DECISIONS_PER_CYCLE_MAX: Final = 64
-GUARD_EVERY_NS: Final = 10 * NS_PER_MS
-HELD_UP_NS: Final = 100 * NS_PER_MS
-"""Nothing was guarded for so long: whoever was held up looks around before it sends anything."""
 REHEARSE_EVERY_NS: Final = 10 * NS_PER_MS
 """Beside others that use the caches, the gain is halved after 5 ms. A real order counts as well."""
 REHEARSALS_AT_START: Final = 50
 """The interpreter specialises code that has run a few times."""
-# An enumeration's member by its name costs 0.1 us: the hot path has its own names for them.
-_NONE: Final = Reason.NONE
-_PLACE: Final = Action.PLACE
-_LIVE: Final = int(Mode.LIVE)
-_PAPER: Final = int(Mode.PAPER)
-_REDUCING: Final = int(TradingState.REDUCING)
-_SENT: Final = counters.SENT.id
-_EXECUTION_NS: Final = counters.EXECUTION_NS.id
-_TICK_TO_TRADE_NS: Final = counters.TICK_TO_TRADE_NS.id
 STOP_REST_NS: Final = 2 * NS_PER_S
 """An orderly stop that still sees open orders after so long cancels by REST as well."""
 
 
-class Execution:
+class Execution(OrderEntry):
     """Journals, sends, follows every order to its end, and cancels on its own authority."""
 
     name = "execution"
@@ -71,6 +58,7 @@ class Execution:
         self._context = context
         self._page = context.page
         self._config = context.config.execution
+        self._age_ns_max = self._config.decision_age_ms_max * NS_PER_MS
         self._venue = context.config.venue
         self._decisions, decision_buffer = context.ring_reader("decisions")
         self._decision = Decision(decision_buffer)
@@ -84,24 +72,14 @@ class Execution:
         self._events = EntryEvents(context, self._keeper, self._throttle)
         self._guard = OrderGuard(context, self._keeper, self._events, self._cancel)
         self._instruments = InstrumentWatch(context)
-        self._encoders: dict[int, OrderTextEncoder] = {}
-        self._request_id = 0
+        self._encoders = {}
         self._credentials: Credentials
-        self._rest: RestClient
-        self._session: OrderSession
         self._users: UserSession
-        self._resolver: OrderResolver
-        self._by_rest: RestEntry
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: Callable[[], None] = lambda: None
         self._rehearsal: OrderRehearsal | None = None
         self._opening: asyncio.Task[None]
-        self._rehearsed_ns = 0
-        self._guarded_ns = 0
-        self._was_halted = False
-        self._stop_ns = 0
         self._stop_rest = False
-        self._has_users = False
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -223,31 +201,6 @@ class Execution:
 
     # -- cycle ----------------------------------------------------------------------------------
 
-    def do_work(self, now_ns: int) -> int:
-        """Publish what waited, take new decisions, guard what rests.
-
-        A decision does not wait for a round that is done once in a while anyway, unless there is a
-        halt, or a round is long overdue. Each decision passes the fence, whichever comes first.
-        """
-        work_count = self._keeper.flush()
-        is_halted = self._halt.is_set
-        is_fresh = is_halted and not self._was_halted
-        waited_ns = now_ns - self._guarded_ns
-        is_first = is_fresh or waited_ns >= HELD_UP_NS
-        if is_first:
-            self._was_halted = is_halted
-            work_count += self._guard_orders(now_ns)
-        if is_fresh:
-            self._resolver.cancel_everything()
-        if not self._keeper.is_congested and self._decisions.has_work:
-            work_count += self._take_decisions(now_ns)
-        if waited_ns >= GUARD_EVERY_NS and not is_first:
-            self._was_halted = is_halted
-            work_count += self._guard_orders(now_ns)
-        if self._by_rest.due:
-            work_count += self._by_rest.flush(now_ns)
-        return work_count
-
     def _guard_orders(self, now_ns: int) -> int:
         """What is done once in a while: limits, sessions, questions, and every open order."""
         self._guarded_ns = now_ns
@@ -273,8 +226,13 @@ class Execution:
         """Nothing happens: keep the order path in the caches. Not sooner again than need be."""
         if self._rehearsal is not None and now_ns - self._rehearsed_ns >= REHEARSE_EVERY_NS:
             self._rehearsed_ns = now_ns
-            self._rehearsal.run()
+            self._rehearsal.place(now_ns)
             self.look_ahead(now_ns)
+
+    def rehearse_answer(self, now_ns: int) -> None:
+        """The other half, at another time: what the venue says of the order rehearsed last."""
+        if self._rehearsal is not None:
+            self._rehearsal.answer(now_ns)
 
     def look_ahead(self, now_ns: int) -> None:
         """Read what the next order will read and write, which no rehearsal touches."""
@@ -283,34 +241,23 @@ class Execution:
         permit_grants(self._permit.load(), now_ns)
         _ = self._halt.is_set, self._risk_epoch.load(), self._decisions.has_work
         _ = self._session.is_ready, self._is_open, self._rest.venue_ns
-        for counter in (_SENT, counters.JOURNALLED.id):
+        for counter in (counters.SENT.id, counters.JOURNALLED.id):
             self._page.counter(counter)
-        for histogram in (_EXECUTION_NS, _TICK_TO_TRADE_NS):
+        for histogram in (counters.EXECUTION_NS.id, counters.TICK_TO_TRADE_NS.id):
             self._page.histogram_max(histogram)
 
-    def _take_decisions(self, now_ns: int) -> int:
-        count = 0
-        decisions, decision = self._decisions, self._decision
-        while count < DECISIONS_PER_CYCLE_MAX and decisions.next():
-            count += 1
-            self._consume(decision, now_ns)
-            decisions.commit()
-        return count
-
-    def _consume(self, decision: Decision, now_ns: int) -> None:
-        """Journal the decision, and act on it if it may be acted on."""
+    def _consume_other(self, decision: Decision, now_ns: int) -> None:
+        """Journal a decision other than a new order, and act on it if it may be acted on."""
         order = self._keeper.table.get(decision.order_id)
         mode = decision.mode
         if decision.reason:
             self._keeper.refuse(decision, order, Reason(decision.reason), now_ns)
             return
-        if mode == _PAPER and self._has_paper:
+        if mode == Mode.PAPER and self._has_paper:
             self._keeper.pass_over(decision)  # paper answers it
             return
-        if mode != _LIVE:
+        if mode != Mode.LIVE:
             reason = Reason.NOT_LIVE
-        elif decision.action == _PLACE:
-            reason = self._place(decision, now_ns)
         elif decision.action == Action.AMEND:
             reason = self._amend(decision, order, now_ns)
         elif decision.action == Action.CANCEL:
@@ -318,59 +265,13 @@ class Execution:
         else:
             self._cancel_all(decision, now_ns)
             return
-        if reason is not _NONE:
-            self._page.count(counters.DROPPED.id)
-            self._keeper.refuse(decision, order, reason, now_ns)
+        if reason is not Reason.NONE:
+            self._drop(decision, order, reason, now_ns)
 
-    def _place(self, decision: Decision, now_ns: int) -> Reason:
-        keeper, page, origin_ns = self._keeper, self._page, decision.origin_ns
-        table = keeper.table
-        if table.find(decision.order_id) is not None:
-            return Reason.ORDER_ID_REUSED
-        is_ready = self._session.is_ready
-        is_open = self._has_users and self._resolver.is_recovered and not self._stop_ns
-        if not (is_open and (is_ready or self._by_rest.is_able(now_ns))):
-            return Reason.SESSION_DOWN
-        refusal = self._budget.place_refusal(now_ns)
-        if refusal is _NONE and now_ns < self._throttle.until_ns:
-            refusal = self._throttle.refusal(decision.strategy_id, decision.is_reduce_only, now_ns)
-        if refusal is _NONE and not self._resolver.is_settled(decision.instrument_id):
-            refusal = Reason.UNRESOLVED_MAX  # what became of an earlier order is not known
-        if refusal is not _NONE:
-            return refusal
-        order = Order.of_decision(decision, table.trades)
-        if table.add(order) < 0:
-            return Reason.TABLE_FULL
-        encoder = self._encoders[order.instrument_id]
-        if not is_ready:
-            return self._by_rest.place(order, encoder, decision)
-        self._request_id = request_id = self._request_id + 1
-        try:
-            text = encoder.place_order(request_id, order, self._rest.venue_ns // NS_PER_MS)
-        except UsageError:  # the instrument's decimals have changed since risk judged
-            table.remove(order.order_id)
-            return encoder.objection(order.price_e8, order.qty_e8)
-        reason, send_ns = self._fence(decision)
-        if reason is not _NONE:
-            table.remove(order.order_id)
-            return reason
-        keeper.begin(order, _PLACE, price_e8=order.price_e8, qty_e8=order.qty_e8)
-        self._events.expect(request_id, order, _PLACE, send_ns)
-        try:
-            self._session.send(text)
-        except SessionDownError:
-            self._events.forget(request_id)
-            self._events.not_sent(order, Reason.SESSION_DOWN, send_ns)
-            return _NONE
-        self._rehearsed_ns = send_ns
-        order.place_sent(send_ns)
-        self._budget.took_place(send_ns)
-        keeper.sent(order, now_ns=send_ns, origin_ns=origin_ns)
-        page.count(_SENT)
-        page.record_ns(_EXECUTION_NS, send_ns - decision.publish_ns)
-        if origin_ns:
-            page.record_ns(_TICK_TO_TRADE_NS, send_ns - origin_ns)
-        return _NONE
+    def _drop(self, decision: Decision, order: Order | None, reason: Reason, now_ns: int) -> None:
+        """Journal and tell that an approved decision is not acted on."""
+        self._page.count(counters.DROPPED.id)
+        self._keeper.refuse(decision, order, reason, now_ns)
 
     def _amend(self, decision: Decision, order: Order | None, now_ns: int) -> Reason:
         if order is None or order.is_terminal:
@@ -458,31 +359,6 @@ class Execution:
             self._events.refused_unsent(order, action, send_ns)
             return False
         return True
-
-    def _fence(self, decision: Decision | Grant) -> tuple[Reason, int]:
-        """The last look before bytes leave, with a clock of its own.
-
-        Everything before this line may have taken any time: the process can have been stopped.
-        What is stopped after it is refused by the venue, once the receive window is over.
-        """
-        now_ns = time.monotonic_ns()
-        word = self._permit.load()
-        if self._halt.is_set:
-            return Reason.HALT_LATCHED, now_ns
-        if not permit_grants(word, now_ns):
-            return Reason.PERMIT_EXPIRED, now_ns
-        if decision.risk_epoch != self._risk_epoch.load():
-            return Reason.EPOCH_FENCED, now_ns
-        if permit_is_reducing(word) and decision.granted_state != _REDUCING:
-            return Reason.REDUCING_ONLY, now_ns  # judged when positions might still grow
-        if now_ns - decision.judge_ns > self._config.decision_age_ms_max * NS_PER_MS:
-            return Reason.DECISION_EXPIRED, now_ns
-        return _NONE, now_ns
-
-    @property
-    def _is_open(self) -> bool:
-        """New orders need books that are right, and the stream that tells of fills."""
-        return self._has_users and self._resolver.is_recovered and not self._stop_ns
 
     def _next_request_id(self) -> int:
         self._request_id += 1

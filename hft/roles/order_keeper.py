@@ -16,9 +16,7 @@ from typing import Final
 
 from hft import counters, graph
 from hft.core.generated.views import Decision, Execution, Journal
-from hft.core.generated.views import Order as OrderRow
-from hft.core.order_entries import entry_crc, fill_entry, fill_record, head_entry, head_record
-from hft.core.order_table import OrderTable
+from hft.core.order_entries import entry_crc, fill_entry
 from hft.core.orders import Order
 from hft.core.trade_memory import TradeMemory
 from hft.records import (
@@ -35,9 +33,8 @@ from hft.records import (
     Tif,
 )
 from hft.roles.context import Context
+from hft.roles.order_stores import BooksError, OrderStores
 
-OUTBOX_MAX: Final = 4_096
-"""Execution records that wait for a slow reader; more means that the books cannot be kept."""
 CLOSED_ENTRIES_MAX: Final = 8_192
 """Newest journal entries in which a successor looks for closed orders to remember."""
 RECENT_TRADES_MAX: Final = 512
@@ -63,10 +60,6 @@ _REQUESTS: Final = {
 }
 
 
-class BooksError(RuntimeError):
-    """The books cannot be kept or read: the process has to end."""
-
-
 class Fill:
     """One fill as the venue reported it, in our units."""
 
@@ -90,26 +83,14 @@ class Fill:
         self.is_maker = is_maker
 
 
-class OrderKeeper:
+class OrderKeeper(OrderStores):
     """Sole writer of ``journal``, ``executions`` and ``orders``."""
 
     def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self._context = context
-        self._source = context.source
-        self._page = context.page
-        self._executions, self._execution_buffer = context.ring_writer("executions")
-        self._journal, self._entry_buffer = context.ring_writer("journal")
-        self._rows, row_buffer = context.cell_writer("orders")
-        self._execution = Execution(self._execution_buffer)
-        self._entry = Journal(self._entry_buffer)
-        self._row = OrderRow(row_buffer)
         self._next_entry, _ = context.observer("journal", 1)
         self._next_record, _ = context.observer("executions", 1)
-        self._journal_cursor = context.page.cursor(graph.cursor_index("journal"))
-        self._journal_seq = 0
-        self._free_min = graph.ring("executions").capacity // 2
-        self._outbox: deque[tuple[int, bytes]] = deque()
-        self.table = OrderTable(graph.ORDER_ROWS_MAX)
         self.symbols = {i.instrument_id: i.symbol for i in context.plan.instruments}
         self.newest_trades: dict[int, int] = {}
         """Newest trade in the journal, by instrument: what a gap hid came after it."""
@@ -118,19 +99,6 @@ class OrderKeeper:
         """No life before this one has written into the journal."""
 
     # -- what happens to orders -----------------------------------------------------------------
-
-    def begin(self, order: Order, action: Action, *, price_e8: int, qty_e8: int) -> None:
-        """Journal a request about to leave, and store the row: before the first byte."""
-        entry = self._entry
-        fill_entry(entry, order, action)
-        entry.price_e8, entry.qty_e8 = price_e8, qty_e8
-        self._append(_REQUESTS[action], _SENT if action is _PLACE else _SILENT, _NONE)
-        self._store(order)
-
-    def sent(self, order: Order, *, now_ns: int, origin_ns: int) -> None:
-        """Publish that a new order left."""
-        self._publish(order, _SENT, now_ns=now_ns, origin_ns=origin_ns)
-        self.settle()
 
     def adopt(self, order: Order, *, now_ns: int, venue_ns: int = 0) -> bool:
         """Take an order of the venue's into the books; False when there is no row for it."""
@@ -198,25 +166,6 @@ class OrderKeeper:
         entry.side, entry.instrument_id = decision.side, decision.instrument_id
         self._append(JournalKind.CONSUMED, exec_kind, reason)
 
-    def settle(self) -> None:
-        """What is journalled, published and stored: a successor need not look at it again."""
-        settled_seq = self._outbox[0][0] - 1 if self._outbox else self._journal_seq
-        if settled_seq > self._journal_cursor.value:
-            self._journal_cursor.store(settled_seq)
-
-    def flush(self) -> int:
-        """Publish what waited for a slow reader; returns how many records."""
-        count = 0
-        while self._outbox:
-            self._execution_buffer[:] = self._outbox[0][1]
-            if not self._executions.offer():
-                break
-            self._outbox.popleft()
-            count += 1
-        if count:
-            self.settle()
-        return count
-
     def look_ahead(self) -> None:
         """Read what the next order will be written into, so that it lies in the caches."""
         self._next_entry.seek(self._journal.next_seq)
@@ -226,12 +175,7 @@ class OrderKeeper:
         if self.table.free_rows:
             self._rows.read(self.table.next_row)
 
-    @property
-    def is_congested(self) -> bool:
-        """True while intake must pause: half of the ring is unread, or records wait."""
-        return bool(self._outbox) or self._executions.free < self._free_min
-
-    # -- the three stores -----------------------------------------------------------------------
+    # -- the journal ----------------------------------------------------------------------------
 
     def _note(
         self,
@@ -265,34 +209,6 @@ class OrderKeeper:
         """The trade from which on to look for one that was lost alone, 0: none is known."""
         return min(self._recent_trades.get(instrument_id, ()), default=0)
 
-    def _append(self, kind: JournalKind, exec_kind: ExecKind, reason: Reason) -> None:
-        head_entry(self._entry, self._source, kind, exec_kind, reason)
-        self._entry.crc = entry_crc(self._entry_buffer)
-        self._journal.offer()
-        self._page.count(_JOURNALLED)
-        self._journal_seq = self._journal.next_seq - 1
-
-    def _publish(
-        self,
-        order: Order,
-        exec_kind: ExecKind,
-        *,
-        now_ns: int,
-        fill: Fill | None = None,
-        venue_ns: int = 0,
-        reason: Reason = _NONE,
-        origin_ns: int = 0,
-        flags: Flag | int = 0,
-    ) -> None:
-        record = self._execution
-        self._head(record, flags, origin_ns or now_ns)
-        fill_record(record, order, exec_kind, venue_ns, reason)
-        if fill is not None:
-            record.trade_id, record.is_maker = fill.trade_id, fill.is_maker
-            record.price_e8, record.qty_e8 = fill.price_e8, fill.qty_e8
-            record.fee_e8, record.fee_asset_id = fill.fee_e8, fill.fee_asset_id
-        self._send_record()
-
     def _publish_drop(
         self,
         decision: Decision,
@@ -313,32 +229,6 @@ class OrderKeeper:
             record.cum_qty_e8, record.leaves_qty_e8 = order.cum_qty_e8, order.leaves_qty_e8
             record.order_state = int(order.state)
         self._send_record()
-
-    def _head(self, record: Execution, flags: Flag | int, origin_ns: int) -> None:
-        """An empty record that follows from the newest journal entry."""
-        head_record(record, self._source, _LAST | flags, origin_ns, self._journal_seq)
-
-    def _send_record(self) -> None:
-        if self._outbox or not self._executions.offer():
-            self._page.count(counters.BACK_PRESSURE.id)
-            if len(self._outbox) >= OUTBOX_MAX:
-                raise BooksError(f"{OUTBOX_MAX} execution records wait for account or risk")
-            self._outbox.append((self._execution.cause_seq, bytes(self._execution_buffer)))
-
-    def _store(self, order: Order) -> None:
-        """Write the order's row, or free it when nothing of the order is missing any more."""
-        row = order.row
-        if row < 0:
-            return  # a late fill of an order that is closed already
-        view = self._row
-        view.clear()
-        order.journal_seq, order.executions_seq = self._journal_seq, self._executions.next_seq - 1
-        if order.is_terminal and not order.missing_qty_e8:
-            self.table.remove(order.order_id)
-        else:
-            order.fill_row(view)
-        view.kind, view.mode, view.source = _ORDER, _LIVE, self._source
-        self._rows.write(row)
 
     # -- recovery -------------------------------------------------------------------------------
 

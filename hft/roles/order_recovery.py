@@ -18,8 +18,8 @@ from hft import counters
 from hft.core.orders import Order
 from hft.errors import HftError, VenueError
 from hft.roles.order_desk import OrderDesk, is_quiet
-from hft.roles.order_keeper import BooksError
 from hft.roles.order_ladder import OrderLadder
+from hft.roles.order_stores import BooksError
 from hft.units import NS_PER_S
 from hft.venues.binance_usdm.errors import classify
 from hft.venues.binance_usdm.reports import OrderReport, TradeReport

@@ -100,6 +100,7 @@ class OrderRehearsal:
         self._fill = (_FILL % words).encode()
         self.count = 0
         """Orders rehearsed so far."""
+        self._is_fill_next = False
 
     def _fill_decision(self, instrument_id: int) -> None:
         decision = self._decision
@@ -112,12 +113,43 @@ class OrderRehearsal:
 
     def run(self) -> None:
         """One order from its decision to its end."""
+        now_ns = time.monotonic_ns()
+        self.place(now_ns)
+        self._acknowledge()
+        self._fill_order(now_ns)
+
+    def place(self, now_ns: int) -> None:
+        """A new order up to the socket, whatever has become of the one before."""
         twin, decision = self._twin, self._decision
+        self._end_order()
         self.count += 1
-        now_ns = decision.judge_ns = decision.origin_ns = time.monotonic_ns()
+        decision.judge_ns = decision.origin_ns = now_ns
         self._decisions.offer()
         twin._request_id = 0  # what was written down beforehand answers request 1
         twin._take_decisions(now_ns)
+
+    def answer(self, now_ns: int) -> None:
+        """The venue's answer to the order placed last, or its fill: in turns, to be short."""
+        if self._twin._keeper.table.get(ORDER_ID) is None:
+            return
+        self._is_fill_next = not self._is_fill_next
+        if self._is_fill_next:
+            self._acknowledge()
+        else:
+            self._fill_order(now_ns)
+
+    def _acknowledge(self) -> None:
         self._session.on_message(self._answering, self._answer)
-        twin._on_user_event(decode_user_event(self._fill % self.count), now_ns)
+
+    def _fill_order(self, now_ns: int) -> None:
+        event = decode_user_event(self._fill % self.count)
+        self._twin._on_user_event(event, now_ns)
+        self._end_order()
+
+    def _end_order(self) -> None:
+        """As if there had never been an order."""
+        twin = self._twin
+        twin._keeper.table.remove(ORDER_ID)
         twin._keeper.table.forget(ORDER_ID)
+        twin._events.forget(1)
+        twin._events.awaited.pop(ORDER_ID, None)

@@ -143,7 +143,11 @@ class LoopRunner(Turning):
         self._is_hot = any(role.name not in COLD_ROLES for role in roles)
         now_ns = time.monotonic_ns()
         self._upkeep = Upkeep(
-            self._cycle.pages[0], now_ns, collects=self._is_hot, roles=self._cycle.roles
+            self._cycle.pages[0],
+            now_ns,
+            collects=self._is_hot,
+            roles=self._cycle.roles,
+            sleeps=wait == "park",
         )
 
     def run(self, loop: asyncio.AbstractEventLoop) -> int:
@@ -195,6 +199,8 @@ class LoopRunner(Turning):
         """What is done beside the roles; False: the process is at its end."""
         if is_idle:
             self._upkeep.idle(now_ns)
+        else:
+            self._upkeep.worked(now_ns)
         if self._notifier is not None:
             self._notifier.turned(now_ns, is_stopping=self._stopper.requested)
         if self._stopper.requested and self._stopper.is_done(now_ns):

@@ -6,7 +6,7 @@ import gc
 import resource
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from hft import counters
@@ -18,6 +18,7 @@ PERIOD_NS: Final = 20 * NS_PER_MS
 REHEARSE_NS: Final = 10 * NS_PER_MS
 """Code that did not run for longer has left the caches; roles may rehearse less often. They take
 turns in that time: a tick that comes meanwhile waits for one of them at most."""
+REHEARSALS: Final = ("rehearse", "rehearse_answer")
 COLLECT_NS: Final = 10 * NS_PER_S
 """A hot process collects garbage only while idle, this often."""
 SWITCHES_NS: Final = NS_PER_S
@@ -26,18 +27,27 @@ SWITCHES_NS: Final = NS_PER_S
 class Upkeep:
     """Called by the loop that turns the roles; writes into the page of the first role.
 
-    Of the ``roles`` those that have a ``rehearse(now_ns)`` are asked to run, now and then while
-    nobody has work, what they will have to do in a hurry: on memory of their own, with no effect.
+    Of the ``roles`` those that have a ``rehearse(now_ns)``, or a ``rehearse_answer(now_ns)``, are
+    asked to run, now and then while nobody has work, what they will have to do in a hurry: on
+    memory of their own, with no effect. One at a time; who sleeps in between (``sleeps``) catches
+    up on those whose turn it has slept over, and takes its chance after work as well.
     """
 
     def __init__(
-        self, page: RolePage, now_ns: int, *, collects: bool, roles: Iterable[object] = ()
+        self,
+        page: RolePage,
+        now_ns: int,
+        *,
+        collects: bool,
+        roles: Sequence[object] = (),
+        sleeps: bool = False,
     ) -> None:
         self._page = page
         self._collects = collects
         self._collected_ns = self._noted_ns = self._seen_ns = self._asked_ns = now_ns
         self._rehearsed_ns = now_ns
-        found = (getattr(role, "rehearse", None) for role in roles)
+        self._sleeps = sleeps
+        found = (getattr(role, name, None) for name in REHEARSALS for role in roles)
         self._rehearsals: deque[Callable[[int], None]] = deque(filter(None, found))
         self._pause_ns = REHEARSE_NS // max(1, len(self._rehearsals))
         self._worst_ns = 0
@@ -59,9 +69,8 @@ class Upkeep:
 
     def idle(self, now_ns: int) -> None:
         """Nobody has work: time for what is not urgent."""
-        if self._rehearsals and now_ns - self._rehearsed_ns >= self._pause_ns:
-            self._rehearsed_ns = now_ns
-            self._rehearse(self._rehearsals.popleft(), now_ns)
+        missed = (now_ns - self._rehearsed_ns) // self._pause_ns
+        self._rehearse(now_ns, missed if self._sleeps else min(1, missed))
         if now_ns - self._asked_ns > SWITCHES_NS:
             self._asked_ns = now_ns
             switches = _involuntary_switches()
@@ -72,14 +81,22 @@ class Upkeep:
             gc.collect()
             self._page.record_ns(counters.GARBAGE_NS.id, time.monotonic_ns() - now_ns)
 
-    def _rehearse(self, rehearse: Callable[[int], None], now_ns: int) -> None:
+    def worked(self, now_ns: int) -> None:
+        """The work of a turn is done. Who sleeps now may not come by idle for long."""
+        if self._sleeps and now_ns - self._rehearsed_ns >= self._pause_ns:
+            self._rehearse(now_ns, 1)
+
+    def _rehearse(self, now_ns: int, count: int) -> None:
         """What is only practised ends nothing that is real: one that fails is given up."""
-        try:
-            rehearse(now_ns)
-        except Exception as error:
-            self._page.fail(f"{rehearse.__qualname__} is given up: {error!r}")
-        else:
-            self._rehearsals.append(rehearse)
+        for _ in range(min(count, len(self._rehearsals))):
+            self._rehearsed_ns = now_ns
+            rehearse = self._rehearsals.popleft()
+            try:
+                rehearse(now_ns)
+            except Exception as error:
+                self._page.fail(f"{rehearse.__qualname__} is given up: {error!r}")
+            else:
+                self._rehearsals.append(rehearse)
 
 
 def _involuntary_switches() -> int:

@@ -215,8 +215,7 @@ class Desk:
 
     def grow_impatient(self) -> None:
         """From now on every decision is too old."""
-        config = msgspec.structs.replace(self.role._config, decision_age_ms_max=0)
-        self.role._config = config
+        self.role._age_ns_max = 0
 
     def tick(self) -> None:
         now_ns = time.monotonic_ns()

@@ -29,9 +29,10 @@ from hft.records import (
     Side,
     Tif,
 )
-from hft.roles import order_keeper
+from hft.roles import order_stores
 from hft.roles.order_events import OrderEvents
-from hft.roles.order_keeper import BooksError, OrderKeeper, entry_crc
+from hft.roles.order_keeper import OrderKeeper, entry_crc
+from hft.roles.order_stores import BooksError
 from hft.units import E8
 from hft.venues.binance_usdm.order_text import client_order_id
 from hft.venues.binance_usdm.user_events import OrderUpdate
@@ -321,7 +322,7 @@ def test_damage_that_others_built_upon_ends_the_process(new_house, monkeypatch, 
     events = OrderEvents(context.page, keeper)
     place(1)(keeper, events)
     with monkeypatch.context() as patch:
-        patch.setattr(order_keeper, "entry_crc", lambda _buffer: 1)
+        patch.setattr(order_stores, "entry_crc", lambda _buffer: 1)
         place(2)(keeper, events)
     if not is_settled:
         place(3)(keeper, events)

@@ -10,7 +10,8 @@ from hft import graph
 from hft.core.generated.views import Decision, Execution
 from hft.core.orders import Order
 from hft.records import Action, ExecKind, Flag, OrderState, Reason, Side
-from hft.roles.order_keeper import BooksError, Fill, OrderKeeper, entry_crc
+from hft.roles.order_keeper import Fill, OrderKeeper, entry_crc
+from hft.roles.order_stores import BooksError
 from hft.units import E8
 
 NOW_NS = 1_000

@@ -104,6 +104,23 @@ def test_any_number_of_rehearsals_goes_the_same_way_and_grows_nothing(real):
     assert not twin._events.awaited
 
 
+def test_in_parts_it_is_answered_and_filled_in_turns_and_grows_nothing(real):
+    rehearsal = rehearsal_of(real)
+    twin = rehearsal._twin
+    rehearsal.answer(1)  # nothing was placed yet
+    for _ in range(2 * CAPACITY_MAX):
+        rehearsal.place(time.monotonic_ns())
+        rehearsal.place(time.monotonic_ns())
+        rehearsal.answer(time.monotonic_ns())
+    page = twin._context.page
+    assert page.counter(counters.SENT.id) == rehearsal.count == 4 * CAPACITY_MAX
+    assert page.counter(counters.ACKED.id) == 2 * CAPACITY_MAX
+    assert page.counter(counters.FILLS.id) == CAPACITY_MAX
+    assert page.counter(counters.DROPPED.id) == 0
+    assert len(twin._keeper.table) == len(twin._events._requests) == 0
+    assert not twin._events.awaited
+
+
 def test_nothing_of_the_real_role_is_touched(real):
     segments = real._context._segments
     real._rehearsal = rehearsal_of(real)

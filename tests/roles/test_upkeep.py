@@ -97,6 +97,29 @@ def test_roles_take_turns(page):
     assert other.asked_ns == [START_NS + REHEARSE_NS, START_NS + 2 * REHEARSE_NS]
 
 
+def test_who_sleeps_catches_up_with_each_once(page):
+    roles = Rehearser(), Rehearser(), Rehearser()
+    upkeep = Upkeep(page, START_NS, collects=False, roles=roles, sleeps=True)
+    upkeep.idle(START_NS + 9 * REHEARSE_NS)
+    upkeep.idle(START_NS + 9 * REHEARSE_NS + 1)
+    assert [len(role.asked_ns) for role in roles] == [1, 1, 1]
+
+
+def test_who_sleeps_rehearses_after_work_one_at_a_time(page):
+    roles = Rehearser(), Rehearser()
+    upkeep = Upkeep(page, START_NS, collects=False, roles=roles, sleeps=True)
+    for half in range(1, 4):
+        upkeep.worked(START_NS + REHEARSE_NS * half // 2)
+    assert [len(role.asked_ns) for role in roles] == [2, 1]
+
+
+def test_who_spins_rehearses_only_when_idle(page):
+    role = Rehearser()
+    upkeep = Upkeep(page, START_NS, collects=False, roles=(role,))
+    upkeep.worked(START_NS + 9 * REHEARSE_NS)
+    assert role.asked_ns == []
+
+
 class Stumbler:
     """A role whose rehearsal goes wrong."""
 

@@ -314,8 +314,10 @@ class Desk:
 
     def rehearse(self) -> None:
         """What execution does about its caches while nothing happens."""
-        self.rehearsal.run()
-        self.role.look_ahead(time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        self.rehearsal.place(now_ns)
+        self.role.look_ahead(now_ns)
+        self.rehearsal.answer(now_ns)
 
     def read_all(self) -> None:
         """Account and risk read what was published."""

@@ -13,7 +13,7 @@ from hft.core import exposure, order_table, orders
 from hft.core.order_id import OrderIdMaker
 from hft.core.trade_memory import TradeMemory
 from hft.records import Action
-from hft.roles import execution, process
+from hft.roles import order_entry, process
 from hft.roles.context import Context
 from hft.roles.execution import Execution
 from hft.roles.order_keeper import OrderKeeper
@@ -67,8 +67,8 @@ def _journal_after_send() -> None:
 
 def _permit_ignored() -> None:
     """Whatever the word says, it grants."""
-    replace(execution, "permit_grants", lambda _word, _now_ns: True)
-    replace(execution, "permit_is_reducing", lambda _word: False)
+    replace(order_entry, "permit_grants", lambda _word, _now_ns: True)
+    replace(order_entry, "permit_is_reducing", lambda _word: False)
 
 
 def _turns_clock() -> None:
@@ -83,11 +83,11 @@ def _turns_clock() -> None:
 
     def stale_fence(role: Execution, *arguments: Any) -> Any:
         frozen = SimpleNamespace(monotonic_ns=lambda: turn.now_ns)
-        real = replace(execution, "time", frozen)
+        real = replace(order_entry, "time", frozen)
         try:
             return fence(role, *arguments)
         finally:
-            replace(execution, "time", real)
+            replace(order_entry, "time", real)
 
     replace(Execution, "do_work", do_work)
     replace(Execution, "_fence", stale_fence)

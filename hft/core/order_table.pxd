@@ -1,0 +1,16 @@
+"""The table of orders as C sees it."""
+from libc.stdint cimport uint64_t
+
+from hft.core.orders cimport Order
+
+
+cdef class OrderTable:
+    cdef list _rows
+    cdef list _free
+    cdef dict _by_id
+    cdef dict _by_venue
+    cdef dict _closed
+    cdef Py_ssize_t _foreign_rows
+    cdef readonly object trades
+
+    cdef int _enter(self, Order order, Py_ssize_t row) except -1

@@ -1,0 +1,145 @@
+"""The three stores of ``OrderKeeper``, and what becomes of a request in them, without the interpreter.
+
+The steps call each other by name, as methods of the keeper: each of them can be replaced.
+"""
+from libc.stdint cimport int64_t, uint64_t
+
+from hft.core.generated.views cimport Execution, Journal
+from hft.core.generated.views cimport Order as OrderRow
+from hft.core.orders cimport Order
+from ipc.atomics cimport load_acquire, store_release
+
+from collections import deque
+
+from hft import counters, graph, records
+from hft.core.order_entries import entry_crc, fill_entry, fill_record, head_entry, head_record
+from hft.core.order_table import OrderTable as NewTable
+from hft.records import Action, ExecKind, Flag, JournalKind, Reason
+
+cdef enum:
+    KIND_ORDER = 23
+    MODE_LIVE = 1
+    LAST = 1
+
+assert (KIND_ORDER, MODE_LIVE, LAST) == (records.Kind.ORDER, records.Mode.LIVE, Flag.LAST)
+
+OUTBOX_MAX = 4_096
+cdef uint64_t JOURNALLED = counters.JOURNALLED.id
+cdef uint64_t BACK_PRESSURE = counters.BACK_PRESSURE.id
+cdef Py_ssize_t WAITING_MAX = OUTBOX_MAX
+cdef object NONE = Reason.NONE
+cdef object SILENT = ExecKind.UNKNOWN
+cdef object SENT = ExecKind.SENT
+cdef object PLACE = Action.PLACE
+cdef dict REQUESTS = {
+    Action.PLACE: JournalKind.PLACE,
+    Action.AMEND: JournalKind.AMEND,
+    Action.CANCEL: JournalKind.CANCEL,
+}
+
+
+class BooksError(RuntimeError):
+    """The books cannot be kept or read: the process has to end."""
+
+
+cdef class OrderStores:
+    """Journal, ``executions`` ring and ``orders`` table of the one who writes them."""
+
+    def __init__(self, context):
+        self._page, self._source = context.page, context.source
+        self._executions, self._execution_buffer = context.ring_writer("executions")
+        self._journal, self._entry_buffer = context.ring_writer("journal")
+        self._rows, row_buffer = context.cell_writer("orders")
+        self._execution = Execution(self._execution_buffer)
+        self._entry = Journal(self._entry_buffer)
+        self._row = OrderRow(row_buffer)
+        self._journal_cursor = context.page.cursor(graph.cursor_index("journal"))
+        self._free_min = graph.ring("executions").capacity // 2
+        self._outbox = deque()
+        self.table = NewTable(graph.ORDER_ROWS_MAX)
+
+    def begin(self, Order order not None, action, *, int64_t price_e8, int64_t qty_e8):
+        """Journal a request about to leave, and store the row: before the first byte."""
+        cdef Journal entry = self._entry
+        fill_entry(entry, order, action)
+        entry.price_e8, entry.qty_e8 = price_e8, qty_e8
+        self._append(REQUESTS[action], SENT if action is PLACE else SILENT, NONE)
+        self._store(order)
+
+    def sent(self, Order order not None, *, now_ns, origin_ns):
+        """Publish that a new order left."""
+        self._publish(order, SENT, now_ns=now_ns, origin_ns=origin_ns)
+        self.settle()
+
+    def settle(self):
+        """What is journalled, published and stored: a successor need not look at it again."""
+        cdef uint64_t settled_seq = self._journal_seq
+        if self._outbox:
+            settled_seq = self._outbox[0][0] - 1
+        if settled_seq > load_acquire(self._journal_cursor.word):
+            store_release(self._journal_cursor.word, settled_seq)
+
+    def flush(self):
+        """Publish what waited for a slow reader; returns how many records."""
+        cdef int count = 0
+        while self._outbox:
+            self._execution_buffer[:] = self._outbox[0][1]
+            if not self._executions.offer():
+                break
+            self._outbox.popleft()
+            count += 1
+        if count:
+            self.settle()
+        return count
+
+    @property
+    def is_congested(self):
+        """True while intake must pause: half of the ring is unread, or records wait."""
+        return bool(self._outbox) or self._executions.free < self._free_min
+
+    def _append(self, kind, exec_kind, reason):
+        head_entry(self._entry, self._source, kind, exec_kind, reason)
+        self._entry.crc = entry_crc(self._entry_buffer)
+        self._journal.offer()
+        self._page.add(JOURNALLED, 1)
+        self._journal_seq = self._journal.next_seq - 1
+
+    def _publish(
+        self, Order order not None, exec_kind, *, int64_t now_ns, fill=None, int64_t venue_ns=0,
+        reason=NONE, int64_t origin_ns=0, int flags=0,
+    ):
+        cdef Execution record = self._execution
+        self._head(record, flags, origin_ns or now_ns)
+        fill_record(record, order, exec_kind, venue_ns, reason)
+        if fill is not None:
+            record.trade_id, record.is_maker = fill.trade_id, fill.is_maker
+            record.price_e8, record.qty_e8 = fill.price_e8, fill.qty_e8
+            record.fee_e8, record.fee_asset_id = fill.fee_e8, fill.fee_asset_id
+        self._send_record()
+
+    def _head(self, Execution record not None, int flags, int64_t origin_ns):
+        """An empty record that follows from the newest journal entry."""
+        head_record(record, self._source, LAST | flags, origin_ns, self._journal_seq)
+
+    def _send_record(self):
+        if not self._outbox and self._executions.offer():
+            return
+        self._page.add(BACK_PRESSURE, 1)
+        if len(self._outbox) >= WAITING_MAX:
+            raise BooksError(f"{OUTBOX_MAX} execution records wait for account or risk")
+        self._outbox.append((self._execution.cause_seq, bytes(self._execution_buffer)))
+
+    def _store(self, Order order not None):
+        """Write the order's row, or free it when nothing of the order is missing any more."""
+        cdef OrderRow view = self._row
+        cdef int row = order.row
+        if row < 0:
+            return  # a late fill of an order that is closed already
+        view.clear()
+        order.journal_seq, order.executions_seq = self._journal_seq, self._executions.next_seq - 1
+        if order.is_terminal and not order.missing_qty_e8:
+            self.table.remove(order.order_id)
+        else:
+            order.fill_row(view)
+        view.kind, view.mode, view.source = KIND_ORDER, MODE_LIVE, self._source
+        self._rows.write(row)
