@@ -104,7 +104,7 @@ class Attempt:
 
     def refusal(self) -> str:
         """What it says at its end, in one line: no traceback, and the exit code of a mistake."""
-        said, _ = self._process.communicate(timeout=60)
+        said, _ = self._process.communicate(timeout=120)
         assert self._process.returncode == EXIT_USAGE, said
         assert "Traceback" not in said
         return " ".join(said.split())
@@ -118,7 +118,7 @@ class Attempt:
     def interrupt(self) -> tuple[int, str]:
         """Ctrl-C: the exit code, and what it still said."""
         self._process.send_signal(signal.SIGINT)
-        said, _ = self._process.communicate(timeout=60)
+        said, _ = self._process.communicate(timeout=120)
         return self._process.returncode, said
 
 
