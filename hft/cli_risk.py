@@ -98,4 +98,4 @@ def halt(reason: str, name: str | None, run_dir: str | None, *, flatten: bool) -
     from tools.system import commands
 
     act = halt_and_flatten if flatten else commands.halt
-    click.echo(act(_running(name, run_dir), reason))
+    click.echo(f"{act(_running(name, run_dir), reason)} {commands.AFTER_HALT}")

@@ -11,9 +11,9 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import FunctionType, MethodType, ModuleType
+from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from hft.core.generated.views import RecordView
@@ -165,6 +165,7 @@ def load_bounded(plugin: str, values: Mapping[str, object] | None = None) -> typ
 
     Raises:
         StrategyLoadError: it does not hold, or takes longer to load than the engine would wait.
+        KeyboardInterrupt: Ctrl-C in the meantime.
     """
 
     def load() -> type[Any]:
@@ -174,12 +175,36 @@ def load_bounded(plugin: str, values: Mapping[str, object] | None = None) -> typ
         return plugin_class
 
     watch = CallbackWatch()
-    watch.arm()
-    try:
-        found: type[Any] = guarded(watch, plugin, load, ticks_max=START_TICKS)
-    finally:
-        watch.disarm()
+    with _heeded_interrupt():
+        watch.arm()
+        try:
+            found: type[Any] = guarded(watch, plugin, load, ticks_max=START_TICKS)
+        finally:
+            watch.disarm()
     return found
+
+
+@contextlib.contextmanager
+def _heeded_interrupt() -> Iterator[None]:
+    """Ctrl-C in the block ends the command, whatever a plug-in or its guard makes of it."""
+    is_asked = False
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal is_asked
+        is_asked = True
+        signal.default_int_handler(number, frame)
+
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield  # it is for somebody else
+        return
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if is_asked:
+            raise KeyboardInterrupt
 
 
 class IncidentBook:

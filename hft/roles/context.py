@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -76,6 +77,7 @@ def segment_specs() -> tuple[ipc.SegmentSpec, ...]:
     return (*rings, *cells, *pages, PERMIT_SPEC, HALT_SPEC, BELLS_SPEC)
 
 
+@cache
 def ring_spec(name: str) -> ipc.SegmentSpec:
     """Segment of a ring."""
     ring = graph.ring(name)
@@ -84,6 +86,7 @@ def ring_spec(name: str) -> ipc.SegmentSpec:
     )
 
 
+@cache
 def cells_spec(name: str) -> ipc.SegmentSpec:
     """Segment of an array of cells."""
     cells = graph.cells(name)

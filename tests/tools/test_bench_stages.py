@@ -11,7 +11,8 @@ from tools.bench import stages
 
 
 def test_every_stage_is_measured_and_told(capsys) -> None:
-    assert stages.run(as_json=True, check=False, items=20) == 0
+    # Few: the first order after a silence comes after 0.2 s of it, each time, in two ways.
+    assert stages.run(as_json=True, check=False, items=5) == 0
     found = {row["name"]: row for row in json.loads(capsys.readouterr().out)["stages"]}
     assert {"decode_top", "feed_top", "feed_depth", "ring", "strategy", "loop"} <= set(found)
     assert all(row["p99"] >= row["p50"] > 0 for row in found.values())

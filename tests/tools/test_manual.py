@@ -289,8 +289,7 @@ def test_a_halt_can_close_every_position_and_stays(system: System) -> None:
     assert (exit_code, err) == (0, "")
     exit_code, out, err = system.hft("halt", "--flatten", "--reason", "enough")
     assert (exit_code, err) == (0, "")
-    assert "halted; no order is open." in out
-    assert "Closed: +0.004 BTCUSDT." in out
+    assert "halted; no order is open. Closed: +0.004 BTCUSDT. Next: hft arm" in out
     with ManualDesk(system.run_dir) as desk:
         assert (desk.positions(), desk.open_orders()) == ({}, [])
         refusal = desk.place(Ticket("BTCUSDT", Side.BUY, QTY_E8)).refusal
@@ -298,7 +297,7 @@ def test_a_halt_can_close_every_position_and_stays(system: System) -> None:
     exit_code, out, _ = system.hft("halt", "--flatten")
     assert exit_code == 0
     assert "was halted already: enough" in out
-    assert "No position was open." in out
+    assert "no order is open. No position was open. Next: hft arm" in out
     assert system.hft("arm", "--reason", "a test")[0] == 0
 
 

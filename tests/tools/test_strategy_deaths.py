@@ -20,7 +20,7 @@ from tools.demo.venue import DemoVenue, running_venue
 from tools.system import status
 from tools.venue.config import AccountConfig, VenueConfig
 
-WAIT_S = 40
+WAIT_S = 120
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 SETTINGS = """\
 symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hft.cli import INTERRUPTED
 from hft.errors import EXIT_USAGE
 
 SOURCE = """
@@ -102,24 +104,38 @@ class Attempt:
 
     def refusal(self) -> str:
         """What it says at its end, in one line: no traceback, and the exit code of a mistake."""
-        said, _ = self._process.communicate(timeout=60)
+        said, _ = self._process.communicate(timeout=120)
         assert self._process.returncode == EXIT_USAGE, said
         assert "Traceback" not in said
         return " ".join(said.split())
 
+    def await_loading(self) -> None:
+        """The plug-in has printed a line: it is being loaded now."""
+        assert self._process.stdout is not None
+        while "loading" not in (line := self._process.stdout.readline()):
+            assert line, "it ended before it loaded the plug-in"
+
+    def interrupt(self) -> tuple[int, str]:
+        """Ctrl-C: the exit code, and what it still said."""
+        self._process.send_signal(signal.SIGINT)
+        said, _ = self._process.communicate(timeout=120)
+        return self._process.returncode, said
+
 
 @pytest.fixture
 def attempt(tmp_path: Path, project_root: Path, system_name: str) -> Callable[..., Attempt]:
-    def start(misdeed: str, command: str, **options: str) -> Attempt:
-        root = tmp_path / command.replace(" ", "_")
-        return Attempt(root, project_root, system_name, misdeed, *COMMANDS[command], **options)
+    def start(misdeed: str, command: str, *, root: str = "", **options: str) -> Attempt:
+        place = tmp_path / (root or command.replace(" ", "_"))
+        return Attempt(place, project_root, system_name, misdeed, *COMMANDS[command], **options)
 
     return start
 
 
 def test_a_plugin_that_never_loads_is_told(attempt: Callable[..., Attempt]) -> None:
+    """All at once, as each of them takes its five seconds; the last one hangs in its parameters."""
     sleeps, loops = "time.sleep(600)", "while True: pass"
     started = [attempt(loops if command == "show" else sleeps, command) for command in COMMANDS]
+    started.append(attempt(sleeps, "up", place="AT_CHECK", root="checked"))
     for one in started:
         said = one.refusal()
         assert "takes longer than 5000 ms to load" in said
@@ -137,8 +153,28 @@ def test_a_plugin_that_ends_its_import_badly_is_told(
     assert "Mend the plug-in" in said
 
 
-@pytest.mark.parametrize("misdeed", ["time.sleep(600)", "raise KeyError('the beast')"])
-def test_parameters_that_cannot_be_checked_are_told(
-    attempt: Callable[..., Attempt], misdeed: str
+def test_parameters_that_cannot_be_checked_are_told(attempt: Callable[..., Attempt]) -> None:
+    said = attempt("raise KeyError('the beast')", "up", place="AT_CHECK").refusal()
+    assert "joiner.py, line 6" in said
+
+
+@pytest.mark.parametrize("command", ["show", "show a module", "demo", "up", "shm create"])
+def test_ctrl_c_while_a_plugin_loads_is_no_mistake_of_its(
+    attempt: Callable[..., Attempt], command: str
 ) -> None:
-    assert "joiner.py, line 6" in attempt(misdeed, "up", place="AT_CHECK").refusal()
+    one = attempt("print('loading', flush=True); time.sleep(600)", command)
+    one.await_loading()
+    assert one.interrupt() == (INTERRUPTED, "\n")
+
+
+def test_ctrl_c_holds_although_a_plugin_swallows_it(attempt: Callable[..., Attempt]) -> None:
+    one = attempt(
+        "print('loading', flush=True)\n    try: time.sleep(600)\n    except BaseException: pass",
+        "show",
+    )
+    one.await_loading()
+    assert one.interrupt() == (INTERRUPTED, "\n")
+
+
+def test_a_plugin_that_raises_an_interrupt_itself_is_told(attempt: Callable[..., Attempt]) -> None:
+    assert "Mend the plug-in" in attempt("raise KeyboardInterrupt", "show").refusal()

@@ -22,6 +22,8 @@ from tools.system.waiting import wait_until
 OBEY_S_MAX: Final = 2.0
 """A command is stale after this, so nobody waits longer."""
 CANCEL_S_MAX: Final = 5.0
+AFTER_HALT: Final = 'Next: hft arm --reason "…"'
+"""What a person who halted reads last."""
 
 
 def who() -> str:
@@ -56,7 +58,7 @@ def halt(run_dir: Path, reason: str, by: str | None = None) -> str:
                 f'"{plan.name}" {text}, but {page.gauge(counters.OPEN_ORDERS.id)} orders are open.',
                 remedy="See `hft status`; `hft down` stops everything and cancels them by REST.",
             )
-        return f'"{plan.name}" {text}; no order is open. Next: hft arm --reason "…"'
+        return f'"{plan.name}" {text}; no order is open.'
     finally:
         bells.close()
         page.close()
