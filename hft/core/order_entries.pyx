@@ -1,6 +1,7 @@
 """Orders as records: what is written into the journal and into the ``executions`` ring.
 
-Each function fills a whole record in one go, from C to C. Reads and writes memory, nothing else.
+Each function fills a whole record in one go, from C to C, and returns 0. Reads and writes memory,
+nothing else.
 """
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -86,7 +87,7 @@ def entry_crc(buffer) -> int:
         PyBuffer_Release(&view)
 
 
-def fill_entry(Journal view not None, Order order not None, int action) -> None:
+cpdef int fill_entry(Journal view, Order order, int action) except -1:
     """Everything a journal entry says of an order; what it is about follows with ``head_entry``."""
     cdef hft_journal *entry = <hft_journal *> view.data
     memset(entry, 0, sizeof(hft_journal))
@@ -100,9 +101,9 @@ def fill_entry(Journal view not None, Order order not None, int action) -> None:
     entry.action, entry.good_till_s = action, order.good_till_s
 
 
-def head_entry(
-    Journal view not None, int source, int journal_kind, int exec_kind, int reason
-) -> None:
+cpdef int head_entry(
+    Journal view, int source, int journal_kind, int exec_kind, int reason
+) except -1:
     """Who writes a journal entry, and what it is about."""
     cdef hft_journal *entry = <hft_journal *> view.data
     entry.kind, entry.mode = KIND_JOURNAL, MODE_LIVE
@@ -110,9 +111,9 @@ def head_entry(
     entry.journal_kind, entry.exec_kind, entry.reason = journal_kind, exec_kind, reason
 
 
-def head_record(
-    Execution view not None, int source, int flags, int64_t origin_ns, uint64_t journal_seq
-) -> None:
+cpdef int head_record(
+    Execution view, int source, int flags, int64_t origin_ns, uint64_t journal_seq
+) except -1:
     """An execution record of nothing yet, which follows from a journal entry."""
     cdef hft_execution *record = <hft_execution *> view.data
     memset(record, 0, sizeof(hft_execution))
@@ -121,9 +122,9 @@ def head_record(
     record.cause_ring, record.cause_seq = RING_JOURNAL, journal_seq
 
 
-def fill_record(
-    Execution view not None, Order order not None, int exec_kind, int64_t venue_ns, int reason
-) -> None:
+cpdef int fill_record(
+    Execution view, Order order, int exec_kind, int64_t venue_ns, int reason
+) except -1:
     """How an order stands, and what has happened to it."""
     cdef hft_execution *record = <hft_execution *> view.data
     record.instrument_id, record.order_id = order.instrument_id, order.order_id

@@ -169,7 +169,7 @@ cdef class OrderEntry:
         if reason is not NONE:
             keeper.table.remove(order.order_id)
             return reason
-        keeper.begin(order, PLACE, price_e8=order.price_e8, qty_e8=order.qty_e8)
+        keeper.begin(order, PLACE, order.price_e8, order.qty_e8)
         self._events.expect(request_id, order, PLACE, send_ns)
         try:
             self._session.send(text)

@@ -4,15 +4,17 @@ The steps call each other by name, as methods of the keeper: each of them can be
 """
 from libc.stdint cimport int64_t, uint64_t
 
+from hft.core.generated.records cimport hft_journal
 from hft.core.generated.views cimport Execution, Journal
 from hft.core.generated.views cimport Order as OrderRow
+from hft.core.order_entries cimport fill_entry, fill_record, head_entry, head_record
 from hft.core.orders cimport Order
 from ipc.atomics cimport load_acquire, store_release
 
 from collections import deque
 
 from hft import counters, graph, records
-from hft.core.order_entries import entry_crc, fill_entry, fill_record, head_entry, head_record
+from hft.core.order_entries import entry_crc
 from hft.core.order_table import OrderTable as NewTable
 from hft.records import Action, ExecKind, Flag, JournalKind, Reason
 
@@ -58,10 +60,10 @@ cdef class OrderStores:
         self._outbox = deque()
         self.table = NewTable(graph.ORDER_ROWS_MAX)
 
-    def begin(self, Order order not None, action, *, int64_t price_e8, int64_t qty_e8):
+    def begin(self, Order order not None, action, int64_t price_e8, int64_t qty_e8):
         """Journal a request about to leave, and store the row: before the first byte."""
-        cdef Journal entry = self._entry
-        fill_entry(entry, order, action)
+        cdef hft_journal *entry = <hft_journal *> self._entry.data
+        fill_entry(self._entry, order, action)
         entry.price_e8, entry.qty_e8 = price_e8, qty_e8
         self._append(REQUESTS[action], SENT if action is PLACE else SILENT, NONE)
         self._store(order)
@@ -99,10 +101,10 @@ cdef class OrderStores:
 
     def _append(self, kind, exec_kind, reason):
         head_entry(self._entry, self._source, kind, exec_kind, reason)
-        self._entry.crc = entry_crc(self._entry_buffer)
-        self._journal.offer()
+        (<hft_journal *> self._entry.data).crc = entry_crc(self._entry_buffer)
+        self._journal.offer_record(self._journal.record)
         self._page.add(JOURNALLED, 1)
-        self._journal_seq = self._journal.next_seq - 1
+        self._journal_seq = self._journal.seq
 
     def _publish(
         self, Order order not None, exec_kind, *, int64_t now_ns, fill=None, int64_t venue_ns=0,

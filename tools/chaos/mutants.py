@@ -50,11 +50,13 @@ def _journal_after_send() -> None:
     begin, send = OrderKeeper.begin, OrderSession.send
     waiting: list[Callable[[], None]] = []
 
-    def late_begin(keeper: OrderKeeper, order: Any, action: Action, **terms: Any) -> None:
+    def late_begin(
+        keeper: OrderKeeper, order: Any, action: Action, *terms: Any, **named: Any
+    ) -> None:
         if action is Action.PLACE:
-            waiting.append(lambda: begin(keeper, order, action, **terms))
+            waiting.append(lambda: begin(keeper, order, action, *terms, **named))
         else:
-            begin(keeper, order, action, **terms)
+            begin(keeper, order, action, *terms, **named)
 
     def send_first(session: OrderSession, text: bytes) -> None:
         send(session, text)

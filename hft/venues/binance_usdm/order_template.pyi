@@ -3,6 +3,7 @@ from collections.abc import Callable
 from typing_extensions import disjoint_base
 
 from hft.core.orders import Order
+from hft.errors import UsageError
 
 @disjoint_base
 class Template:
@@ -27,4 +28,12 @@ class Template:
         timestamp_ms: int,
         date_ms: int = 0,
     ) -> bytes: ...
-    def of_order(self, request_id: int, order: Order, timestamp_ms: int) -> bytes: ...
+
+@disjoint_base
+class PlaceTexts:
+    @property
+    def _places(self) -> dict[int, Template]: ...
+    def __init__(self, places: dict[int, Template]) -> None: ...
+    def place_order(self, request_id: int, order: Order, timestamp_ms: int) -> bytes: ...
+
+def no_such_order(side: int, order_type: int, tif: int, is_post_only: int) -> UsageError: ...

@@ -10,9 +10,10 @@ from libc.string cimport memcpy
 import re
 
 from hft.core.decimals cimport write_e8
+from hft.core.order_numbers cimport kind_code
 from hft.core.orders cimport Order
 
-from hft.errors import PrecisionError
+from hft.errors import PrecisionError, UsageError
 from hft.units import format_e8
 
 cdef enum:
@@ -170,12 +171,6 @@ cdef class Template:
         """
         return self.write(request_id, order_id, price_e8, qty_e8, timestamp_ms, date_ms)
 
-    def of_order(self, uint64_t request_id, Order order not None, int64_t timestamp_ms):
-        """The request with an order's own values. Raises as ``text``."""
-        return self.write(
-            request_id, order.order_id, order.price_e8, order.qty_e8, timestamp_ms,
-            <int64_t> order.good_till_s * MS_PER_S)
-
     cdef bytes write(self, uint64_t request_id, uint64_t order_id, int64_t price_e8,
                      int64_t qty_e8, int64_t timestamp_ms, int64_t date_ms):
         cdef char text[TEXT_BYTES_MAX]
@@ -198,6 +193,38 @@ cdef class Template:
             values.signature = PyBytes_AS_STRING(signature_bytes)
             values.signature_length = len(signature_bytes)
         return PyBytes_FromStringAndSize(text, self.json_pieces.write(text, &values))
+
+
+cdef class PlaceTexts:
+    """The templates of one instrument's new orders, by the kind of order."""
+
+    cdef readonly dict _places
+
+    def __init__(self, dict places not None):
+        self._places = places
+
+    def place_order(self, uint64_t request_id, Order order not None, int64_t timestamp_ms):
+        """``order.place`` of an order as the books have it. Raises as ``OrderTextEncoder.place``.
+        """
+        cdef Template template = self._places.get(kind_code(
+            order.side_code, order.order_type_code, order.tif_code, order.is_post_only,
+            order.is_reduce_only, order.good_till_s != 0))
+        if template is None:
+            raise no_such_order(order.side, order.order_type, order.tif, order.is_post_only)
+        return template.write(
+            request_id, order.order_id, order.price_e8, order.qty_e8, timestamp_ms,
+            <int64_t> order.good_till_s * MS_PER_S)
+
+
+def no_such_order(side, order_type, tif, is_post_only):
+    """The error for an order of a kind that cannot be written."""
+    return UsageError(
+        f"no such order: side {side}, type {order_type}, tif {tif}, post-only {bool(is_post_only)}",
+        remedy=(
+            "limit orders have GTC, IOC, FOK or GTD, the last one with a date and no other, "
+            "post-only only GTC; market orders have no tif"
+        ),
+    )
 
 
 cdef Py_ssize_t write_decimal(char *text, int64_t value_e8, int places) except -1:

@@ -18,11 +18,11 @@ import re
 from typing import Final, Protocol
 
 from hft.core.decimals import format_e8_bytes
-from hft.core.orders import Order, kind_of
-from hft.errors import PrecisionError, UsageError
+from hft.core.orders import kind_of
+from hft.errors import PrecisionError
 from hft.records import OrderType, Reason, Side, Tif
 from hft.units import format_e8
-from hft.venues.binance_usdm.order_template import Template
+from hft.venues.binance_usdm.order_template import PlaceTexts, Template, no_such_order
 from hft.venues.binance_usdm.signing import Credentials
 
 Parameters = tuple[tuple[str, str], ...]
@@ -87,7 +87,7 @@ def _decimal(value_e8: int, places: int) -> bytes:
     return format_e8_bytes(value_e8, places)
 
 
-class OrderTextEncoder:
+class OrderTextEncoder(PlaceTexts):
     """Order requests of one instrument.
 
     With HMAC keys every request carries the API key and a signature; with Ed25519 keys the
@@ -99,7 +99,6 @@ class OrderTextEncoder:
         "_api_key",
         "_cancel",
         "_is_signed",
-        "_places",
         "_price_places",
         "_qty_places",
         "_query",
@@ -119,7 +118,7 @@ class OrderTextEncoder:
         self._recv_window_ms = recv_window_ms
         self._price_places = instrument.price_places
         self._qty_places = instrument.qty_places
-        self._places: dict[int, Template] = {
+        places = {
             kind_of(side, order_type, tif, post_only, reduce_only, tif is Tif.GTD): self._prepare(
                 "order.place",
                 {
@@ -133,6 +132,7 @@ class OrderTextEncoder:
             for order_type, tif, post_only in _KINDS
             for reduce_only in (False, True)
         }
+        super().__init__(places)
         self._amends = {
             side: self._prepare(
                 "order.modify",
@@ -180,17 +180,10 @@ class OrderTextEncoder:
         kind = kind_of(side, order_type, tif, is_post_only, is_reduce_only, good_till_s != 0)
         template = self._places.get(kind)
         if template is None:
-            raise _no_such_order(side, order_type, tif, is_post_only)
+            raise no_such_order(side, order_type, tif, is_post_only)
         return template.text(
             request_id, order_id, price_e8, qty_e8, timestamp_ms, _good_till_ms(good_till_s)
         )
-
-    def place_order(self, request_id: int, order: Order, timestamp_ms: int) -> bytes:
-        """``order.place`` of an order as the books have it. Raises as ``place``."""
-        template = self._places.get(order.kind)
-        if template is None:
-            raise _no_such_order(order.side, order.order_type, order.tif, order.is_post_only)
-        return template.of_order(request_id, order, timestamp_ms)
 
     def amend(
         self,
@@ -205,7 +198,7 @@ class OrderTextEncoder:
         """``order.modify``: new price and new *total* quantity. Raises as ``place``."""
         template = self._amends.get(side)
         if template is None:
-            raise _no_such_order(side, OrderType.LIMIT, Tif.GTC, False)
+            raise no_such_order(side, OrderType.LIMIT, Tif.GTC, False)
         return template.text(request_id, order_id, price_e8, qty_e8, timestamp_ms)
 
     def cancel(self, request_id: int, order_id: int, *, timestamp_ms: int) -> bytes:
@@ -232,7 +225,7 @@ class OrderTextEncoder:
         """Parameters of ``POST /fapi/v1/order``, time and signature excepted. As ``place``."""
         kind = kind_of(side, order_type, tif, is_post_only, is_reduce_only, good_till_s != 0)
         if kind not in self._places:
-            raise _no_such_order(side, order_type, tif, is_post_only)
+            raise no_such_order(side, order_type, tif, is_post_only)
         is_limit = order_type == OrderType.LIMIT
         price = (("price", _decimal(price_e8, self._price_places).decode()),) if is_limit else ()
         words = _static_fields(side, order_type, tif, bool(is_post_only), bool(is_reduce_only))
@@ -253,7 +246,7 @@ class OrderTextEncoder:
         """Parameters of ``PUT /fapi/v1/order``, time and signature excepted. As ``amend``."""
         word = _SIDES.get(side)
         if word is None:
-            raise _no_such_order(side, OrderType.LIMIT, Tif.GTC, False)
+            raise no_such_order(side, OrderType.LIMIT, Tif.GTC, False)
         return (
             ("symbol", self.symbol),
             ("side", word),
@@ -308,16 +301,6 @@ def _static_fields(
         *((("reduceOnly", "true"),) if is_reduce_only else ()),
         ("newOrderRespType", "ACK" if may_rest else "RESULT"),
         ("selfTradePreventionMode", SELF_TRADE_PREVENTION),
-    )
-
-
-def _no_such_order(side: int, order_type: int, tif: int, is_post_only: int) -> UsageError:
-    return UsageError(
-        f"no such order: side {side}, type {order_type}, tif {tif}, post-only {bool(is_post_only)}",
-        remedy=(
-            "limit orders have GTC, IOC, FOK or GTD, the last one with a date and no other, "
-            "post-only only GTC; market orders have no tif"
-        ),
     )
 
 
