@@ -1,9 +1,9 @@
 """A decision on its way through execution to the socket without the interpreter.
 
-What happens rarely is the role's own: it calls ``OrderEntry`` its base, and answers
-``_consume_other``, ``_drop`` and ``_guard_orders``. What is sent to and asked, sessions and books, is called by name.
+What happens rarely is the role's own, whose base ``OrderEntry`` is: ``_consume_other``, ``_drop``
+and ``_guard_orders``. Sessions and books are called by name: each of their steps can be replaced.
 """
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from hft.core.generated.records cimport hft_decision
 from hft.core.generated.views cimport Decision
@@ -17,12 +17,11 @@ from ipc.words cimport Latch, Word
 
 import time
 
-from hft import counters, records
+from hft import counters, records, units
 from hft.core.orders import Order as NewOrder
 from hft.core.permit import permit_grants, permit_is_reducing
 from hft.errors import UsageError
 from hft.records import Action, Reason
-from hft.units import NS_PER_MS
 from hft.venues.binance_usdm.errors import SessionDownError
 
 cdef enum:
@@ -35,10 +34,10 @@ assert (ACTION_PLACE, MODE_LIVE, STATE_REDUCING) == (
     Action.PLACE, records.Mode.LIVE, records.TradingState.REDUCING)
 
 DECISIONS_PER_CYCLE_MAX = TAKEN_MAX
-GUARD_EVERY_NS = 10 * NS_PER_MS
-HELD_UP_NS = 100 * NS_PER_MS
+GUARD_EVERY_NS = 10 * units.NS_PER_MS
+HELD_UP_NS = 100 * units.NS_PER_MS
 
-cdef int64_t MS = NS_PER_MS
+cdef int64_t MS = units.NS_PER_MS
 cdef int64_t GUARD_EVERY = GUARD_EVERY_NS
 cdef int64_t HELD_UP = HELD_UP_NS
 cdef uint64_t SENT = counters.SENT.id

@@ -1,4 +1,4 @@
-"""The three stores of ``OrderKeeper``, and what becomes of a request in them, without the interpreter.
+"""The three stores of ``OrderKeeper``, and what becomes of a request in them, compiled.
 
 The steps call each other by name, as methods of the keeper: each of them can be replaced.
 """
