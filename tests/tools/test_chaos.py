@@ -15,13 +15,14 @@ import pytest
 
 import ipc
 from hft.errors import UsageError
+from hft.units import NS_PER_S
 from tools.chaos import Options, run
 from tools.chaos.mutants import MUTANTS
 from tools.chaos.points import KILL, POINTS, Words, role_of
 from tools.chaos.recovery import times
 from tools.chaos.report import RoleTimes, too_slow
 from tools.chaos.schedule import ANYWHERE, RINGS, Schedule, Strike
-from tools.chaos.soak import FLAT, Growth, ProcessGrowth, SoakReport, _growth, troubles
+from tools.chaos.soak import FLAT, Growth, ProcessGrowth, Soak, SoakReport, _growth, troubles
 from tools.chaos.trials import TRIALS
 from tools.chaos.venue_faults import INCIDENT_EVERY_S, INCIDENTS, plan, seconds_of
 from tools.venue.fault_kinds import KINDS as FAULT_KINDS
@@ -221,6 +222,35 @@ def test_a_leak_is_what_stays_and_not_a_connection_that_comes_and_goes() -> None
     assert _growth(busy, min).share == 0
     leaky = [10 + second // 10 for second in range(60)]
     assert _growth(leaky, min).late > _growth(leaky, min).early
+
+
+class Sampled:
+    """A system of one process, which a test ends and begins anew."""
+
+    def __init__(self, name: str) -> None:
+        self.plan = self.supervisor = self
+        self.children = [self]
+        self.name, self.pid = name, 0
+
+
+def test_a_process_that_ends_in_a_soak_is_a_fault_and_its_end_is_no_sample(
+    system_name: str,
+) -> None:
+    system = Sampled(system_name)
+    soak = Soak(system)  # type: ignore[arg-type]
+    for life in range(2):
+        sleeper = subprocess.Popen(["sleep", "60"])
+        system.pid = sleeper.pid
+        soak.poll((3 * life + 1) * NS_PER_S)
+        sleeper.kill()
+        os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+        soak.poll((3 * life + 2) * NS_PER_S)  # a zombie holds nothing
+        sleeper.wait()
+        soak.poll((3 * life + 3) * NS_PER_S)
+    report = soak.report()
+    assert report.samples == 6
+    assert report.processes[system_name].descriptors.early > 0
+    assert troubles(report) == [f"{system_name}: 2 lives, though nobody struck it"]
 
 
 def test_a_soak_samples_every_process(chaos: Chaos) -> None:

@@ -41,6 +41,8 @@ class ProcessGrowth(msgspec.Struct, frozen=True, kw_only=True):
     """Medians of the resident memory of its own: shared segments have a fixed size."""
     descriptors: Growth
     """The fewest: connections to the venue come and go with what there is to ask, a leak stays."""
+    lives: int = 1
+    """What is said is said of the last one. Nobody strikes here: more than one is a fault."""
 
 
 class SoakReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +60,7 @@ class Soak:
         self._system = system
         self._sampled_ns = 0
         names = [child.plan.name for child in system.supervisor.children]
+        self._pids: dict[str, list[int]] = {name: [] for name in names}
         self._memory: dict[str, list[int]] = {name: [] for name in names}
         self._descriptors: dict[str, list[int]] = {name: [] for name in names}
         self._segments: list[int] = []
@@ -69,9 +72,19 @@ class Soak:
         self._sampled_ns = now_ns
         for child in self._system.supervisor.children:
             with contextlib.suppress(OSError):  # it has just ended: the supervisor tells
-                self._memory[child.plan.name].append(_own_bytes(child.pid))
-                self._descriptors[child.plan.name].append(_descriptors(child.pid))
+                self._sample(child.plan.name, child.pid)
         self._segments.append(len(ipc.list_segments(self._system.plan.name)))
+
+    def _sample(self, name: str, pid: int) -> None:
+        own_bytes, descriptors = _own_bytes(pid), _descriptors(pid)
+        if not own_bytes:
+            return  # it has ended and is not buried yet
+        if pid not in self._pids[name]:
+            self._pids[name].append(pid)
+            self._memory[name].clear()
+            self._descriptors[name].clear()
+        self._memory[name].append(own_bytes)
+        self._descriptors[name].append(descriptors)
 
     def report(self) -> SoakReport:
         """Early and late."""
@@ -81,6 +94,7 @@ class Soak:
                 name: ProcessGrowth(
                     memory_bytes=_growth(self._memory[name]),
                     descriptors=_growth(self._descriptors[name], min),
+                    lives=len(self._pids[name]),
                 )
                 for name in self._memory
             },
@@ -97,6 +111,8 @@ def troubles(report: SoakReport) -> list[str]:
                          f" {one.memory_bytes.late:.0f} bytes")  # fmt: skip
         if one.descriptors.late > one.descriptors.early:
             found.append(f"{name}: {one.descriptors.early:g} to {one.descriptors.late:g} files")
+        if one.lives > 1:
+            found.append(f"{name}: {one.lives} lives, though nobody struck it")
     if report.segments.late > report.segments.early:
         found.append(f"{report.segments.early:g} to {report.segments.late:g} segments")
     return found
