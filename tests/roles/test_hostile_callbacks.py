@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 
@@ -235,17 +234,6 @@ def scene(house, make_market, tmp_path) -> Callable[[str, str], Scene]:
         return Scene(house, make_market, write(tmp_path / "hostile.py", callback, misdeed))
 
     return make
-
-
-@pytest.fixture
-def alarm():
-    """The process's timer, which the test runner uses otherwise."""
-    handler = signal.getsignal(signal.SIGALRM)
-    left_s, interval_s = signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, left_s, interval_s)
 
 
 @pytest.mark.parametrize("misdeed", MISDEEDS.values(), ids=MISDEEDS)

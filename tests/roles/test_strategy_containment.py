@@ -135,17 +135,6 @@ def test_a_misdeed_is_contained(house, make_market, tmp_path, misdeed: str, caps
     check_contained(house, market, engine, context, tmp_path)
 
 
-@pytest.fixture
-def alarm():
-    """The process's timer, which the test runner uses otherwise."""
-    handler = signal.getsignal(signal.SIGALRM)
-    left_s, interval_s = signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, left_s, interval_s)
-
-
 @pytest.mark.parametrize("misdeed", ENDLESS.values(), ids=ENDLESS)
 def test_a_callback_that_does_not_return_is_interrupted(
     house, make_market, tmp_path, misdeed: str, alarm, capsys
