@@ -262,8 +262,8 @@ def test_a_callback_that_stays_is_interrupted(scene, callback, misdeed, alarm, c
 
 @pytest.mark.parametrize("callback", CALLBACKS)
 def test_what_leaks_in_a_callback_is_paused_and_let_go(scene, callback, capsys) -> None:
-    here = scene(callback, "self.hoard = bytearray(b'x') * 100_000_000")
     gc.collect()  # what earlier tests have left would be freed just while the process is weighed
+    here = scene(callback, "self.hoard = bytearray(b'x') * 100_000_000")
     here.turn(1_100)
     here.engine._control.growth_bytes_max = 20_000_000
     here.provoke(callback)

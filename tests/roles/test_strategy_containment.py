@@ -226,9 +226,9 @@ def test_a_plugin_that_no_longer_loads_after_a_crash_stops_no_other(
 
 
 def test_a_plugin_that_leaks_is_paused_and_let_go(house, make_market, tmp_path, capsys) -> None:
+    gc.collect()  # what earlier tests have left would be freed just while the process is weighed
     market = make_market(hostile(tmp_path, "self.hoard = bytearray(b'x') * 100_000_000"))
     engine, _ = start(house)
-    gc.collect()  # what earlier tests have left would be freed just while the process is weighed
     now_ns = time.monotonic_ns() + 2 * NS_PER_S
     engine.do_work(now_ns)
     engine._control.growth_bytes_max = 20_000_000
