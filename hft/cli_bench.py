@@ -72,6 +72,29 @@ def bench_t2t(peers: str | None, profiles: str, **options: Any) -> int:
     return run(Options(peers=split_list(peers), profiles=split_list(profiles), **options))
 
 
+@bench.command(name="load")
+@click.option("--rate", type=click.IntRange(10, 200_000), default=20_000, show_default=True,
+              help="Frames a second, of all instruments together.")  # fmt: skip
+@click.option("--instruments", type=click.IntRange(1, 127), default=50, show_default=True)
+@click.option("--seconds", type=click.IntRange(1, 3_600), default=60, show_default=True)
+@click.option("--depth-share", type=click.FloatRange(0.001, 0.5), default=0.1, show_default=True,
+              help="Of the frames that are depth events.")  # fmt: skip
+@click.option("--orders", type=click.FloatRange(0, 100), default=5.0, show_default=True,
+              help="Orders a second.")  # fmt: skip
+@click.option("--topology", type=click.Choice(["compact", "dedicated"]), default="compact",
+              show_default=True)  # fmt: skip
+@click.option("--wait", type=click.Choice(["auto", "busy_spin", "spin_then_park", "park"]),
+              help="How it waits.  [default: busy_spin if compact, auto if dedicated]")  # fmt: skip
+@as_json
+@click.option("--check", is_flag=True,
+              help="Exit code 1 when a frame was lost or the backlog has grown.")  # fmt: skip
+def bench_load(**options: Any) -> int:
+    """Many instruments at a high rate for long: lost frames, backlog, age of what is published."""
+    from tools.bench.load.command import Options, run
+
+    return run(Options(**options))
+
+
 @bench.command(name="risk")
 @click.option("--instruments", type=click.IntRange(1, 127), default=100, show_default=True)
 @click.option("--strategies", type=click.IntRange(1, 126), default=20, show_default=True)

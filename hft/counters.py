@@ -35,6 +35,7 @@ LAPPED: Final = CounterSpec(3, "lapped", "records lost because this reader was t
 COMMANDS: Final = CounterSpec(4, "commands", "commands carried out")
 COMMANDS_DROPPED: Final = CounterSpec(6, "commands_dropped", "commands that came too late")
 SWITCHES: Final = CounterSpec(7, "switches", "times the kernel took the processor from the process")
+REHEARSALS: Final = CounterSpec(8, "rehearsals", "times hurried work was practised while idle")
 
 FRAMES: Final = CounterSpec(10, "frames", "market frames read")
 RECORDS: Final = CounterSpec(11, "records", "market records published")

@@ -97,6 +97,7 @@ class Upkeep:
                 self._page.fail(f"{rehearse.__qualname__} is given up: {error!r}")
             else:
                 self._rehearsals.append(rehearse)
+                self._page.count(counters.REHEARSALS.id)
 
 
 def _involuntary_switches() -> int:

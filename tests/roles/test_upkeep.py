@@ -86,6 +86,7 @@ def test_roles_rehearse_while_idle_now_and_then(page):
     for now_ns in times:
         upkeep.idle(now_ns)
     assert role.asked_ns == [START_NS + REHEARSE_NS, START_NS + 2 * REHEARSE_NS]
+    assert page.counter(counters.REHEARSALS.id) == 2
 
 
 def test_roles_take_turns(page):

@@ -241,6 +241,13 @@ class SymbolMarket:
         (self._bids if side > 0 else self._asks).add(price_e8)
         self.apply(self.book.set_level(side, price_e8, qty_e8, now_ms * NS_PER_MS))
 
+    def follow(self, last_id: int, bid: tuple[int, int], ask: tuple[int, int], now_ms: int) -> None:
+        """Take in price and quantity of the best levels that somebody else has published."""
+        self.last_id = last_id
+        for side, (price_e8, qty_e8) in ((Side.BUY, bid), (Side.SELL, ask)):
+            self.book.set_level(side, price_e8, qty_e8, now_ms * NS_PER_MS)
+        self._top = self.public.top()
+
     def change_tick(self, tick_e8: int, now_ms: int) -> None:
         """Prices of new orders stand on another grid from now on."""
         old = self.rules

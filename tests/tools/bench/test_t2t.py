@@ -1,42 +1,17 @@
 import json
 import os
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
 from tools.bench.t2t import command
 from tools.bench.t2t.command import Options, run
 from tools.bench.t2t.contenders import CONTENDERS
-from tools.system.places import run_root
 
 needs_two_cpus = pytest.mark.skipif(
     len(os.sched_getaffinity(0)) < 2, reason="venue and contender need a cpu each"
 )
-NAME = f"t2t-{os.getpid()}"
-
-
-@pytest.fixture
-def nothing_left() -> Iterator[None]:
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
-    yield
-    assert not [name for name in os.listdir("/dev/shm") if NAME in name]
-    assert not (run_root() / NAME).exists()
-    workers = [
-        child for child in psutil.Process().children(recursive=True) if child.pid not in before
-    ]
-    # The fork server and the resource tracker stay for the life of this process.
-    assert not [one for one in workers if not re.search("forkserver|tracker", _words(one))]
-
-
-def _words(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return "tracker"
 
 
 @needs_two_cpus

@@ -16,6 +16,7 @@ from tools.bench.t2t.course import Course
 from tools.bench.t2t.load import Usage
 from tools.bench.t2t.pairing import Paired, pair
 from tools.bench.t2t.places import Key, Place
+from tools.bench.t2t.spun import Ports
 from tools.bench.t2t.system import running_system
 from tools.latency.hops import Hop
 
@@ -60,7 +61,7 @@ def perform(bench: Bench, contender: Contender, course: Course) -> Run:
     Raises:
         CheckFailedError: it failed, or the venue did.
     """
-    with _venue(bench, course.pace_per_s) as (place, pipe):
+    with open_venue(bench, venue.work, course.pace_per_s) as (place, pipe):
         if contender.variant is not None:
             return _perform_system(bench, contender, course, place, pipe)
         assert contender.body is not None
@@ -71,9 +72,9 @@ def perform(bench: Bench, contender: Contender, course: Course) -> Run:
             process = _process(bench.context, client.work, contender.body, place, far, theirs)
             stack.enter_context(process)
             theirs.close()
-            answer = _receive(ours, contender.name, START_S_MAX)
+            answer = receive(ours, contender.name, START_S_MAX)
             if answer != client.READY:
-                raise _failed(contender.name, str(answer))
+                raise failed(contender.name, str(answer))
             stamps = _play(bench, pipe, course, lambda: pipe.poll(STEP_S))
         return _run_of(stamps, course, bench.usage)
 
@@ -97,28 +98,46 @@ def _run_of(stamps: venue.Stamps, course: Course, usage: Usage) -> Run:
 
 
 def _play(bench: Bench, pipe: Pipe, course: Course, step: Callable[[], object]) -> venue.Stamps:
-    """Have the venue play a course, doing ``step`` until it is over."""
+    stamps = play(bench, pipe, course, course.seconds, step)
+    assert isinstance(stamps, venue.Stamps)
+    return stamps
+
+
+def play(
+    bench: Bench, pipe: Pipe, course: object, seconds: float, step: Callable[[], object]
+) -> object:
+    """Have the venue play a course, doing ``step`` until it is over; returns what it tells.
+
+    Raises:
+        CheckFailedError: the venue failed.
+        KeyboardInterrupt: somebody wants it to end.
+    """
     pipe.send(course)
-    deadline = time.monotonic() + course.seconds + SPARE_S
+    deadline = time.monotonic() + seconds + SPARE_S
     while not pipe.poll():
         step()
         if bench.stop():
             raise KeyboardInterrupt
         if time.monotonic() > deadline:
-            raise _failed("the venue", "it does not come to an end")
-    stamps = _receive(pipe, "the venue", STEP_S)
-    assert isinstance(stamps, venue.Stamps)
-    return stamps
+            raise failed("the venue", "it does not come to an end")
+    return receive(pipe, "the venue", STEP_S)
 
 
 @contextmanager
-def _venue(bench: Bench, pace_per_s: float) -> Iterator[tuple[Place, Pipe]]:
+def open_venue(
+    bench: Bench, body: Callable[..., None], *settings: Any
+) -> Iterator[tuple[Place, Pipe]]:
+    """A venue's process while the block runs: ``body(public_pem, *settings, cpu, pipe)``.
+
+    Raises:
+        CheckFailedError: it does not start.
+    """
     ours, theirs = bench.context.Pipe()
-    arguments = (bench.key.public_pem, pace_per_s, bench.cpus[0], theirs)
-    with _process(bench.context, venue.work, *arguments) as process:
+    arguments = (bench.key.public_pem, *settings, bench.cpus[0], theirs)
+    with _process(bench.context, body, *arguments) as process:
         theirs.close()
-        ports = _receive(ours, "the venue", START_S_MAX)
-        assert isinstance(ports, venue.Ports)
+        ports = receive(ours, "the venue", START_S_MAX)
+        assert isinstance(ports, Ports)
         place = Place(
             rest_url=f"http://127.0.0.1:{ports.rest}",
             streams_url=f"ws://127.0.0.1:{ports.streams}",
@@ -147,16 +166,22 @@ def _process(
         process.close()
 
 
-def _receive(pipe: Pipe, name: str, seconds: float) -> object:
+def receive(pipe: Pipe, name: str, seconds: float) -> object:
+    """What a process says within the time.
+
+    Raises:
+        CheckFailedError: it says nothing, or has ended.
+    """
     try:
         if pipe.poll(seconds):
             return pipe.recv()
     except EOFError:
-        raise _failed(name, "it ended without a word") from None
-    raise _failed(name, f"it said nothing for {seconds:g} s")
+        raise failed(name, "it ended without a word") from None
+    raise failed(name, f"it said nothing for {seconds:g} s")
 
 
-def _failed(name: str, why: str) -> CheckFailedError:
+def failed(name: str, why: str) -> CheckFailedError:
+    """Somebody who takes part did not."""
     return CheckFailedError(
         f"{name} failed: {why}", remedy="leave the row out: --peers names those to measure"
     )

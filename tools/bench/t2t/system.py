@@ -13,6 +13,7 @@ from hft import config_file
 from hft.config import (
     Config,
     MetricsConfig,
+    Plan,
     RiskConfig,
     RiskLimits,
     StrategyConfig,
@@ -34,6 +35,12 @@ Wait = Literal["auto", "busy_spin", "spin_then_park", "park"]
 COPIED_S_MAX: Final = 5.0
 """The recorder has every entry on disk in much less."""
 STEP_S: Final = 0.1
+ECHO: Final = StrategyConfig(
+    name="echo",
+    plugin="tools.bench.t2t.echo:Echo",
+    symbols=(SYMBOL,),
+    parameters={"qty": QTY},
+)
 LIMITS: Final = RiskLimits(
     messages_per_s_max=10_000, messages_per_10s_max=50_000, messages_per_minute_max=100_000
 )
@@ -62,9 +69,25 @@ class RunningSystem:
         self._pids = pids
         self.begin()
 
-    def step(self) -> None:
+    @property
+    def plan(self) -> Plan:
+        """What it was planned to be."""
+        return self._system.plan
+
+    @property
+    def hot_pids(self) -> list[int]:
+        """Its processes that a tick or an order waits for."""
+        return [
+            child.process.pid
+            for child in self._system.supervisor.children
+            if child.process is not None
+            and child.process.pid is not None
+            and not COLD_ROLES.issuperset(child.plan.roles)
+        ]
+
+    def step(self, seconds: float = STEP_S) -> None:
         """Let the supervisor do its work."""
-        self._system.supervisor.step(STEP_S)
+        self._system.supervisor.step(seconds)
 
     def begin(self) -> None:
         """What is measured begins now."""
@@ -108,9 +131,13 @@ def _placed(directory: Path) -> set[str]:
 
 @contextmanager
 def running_system(
-    variant: Variant, place: Place, cpu: int, stop: Callable[[], bool]
+    variant: Variant,
+    place: Place,
+    cpu: int,
+    stop: Callable[[], bool],
+    strategy: StrategyConfig = ECHO,
 ) -> Iterator[RunningSystem]:
-    """A system that trades at this venue while the block runs.
+    """A system that trades at this venue, with one strategy, while the block runs.
 
     Raises:
         HftError: it cannot start.
@@ -121,7 +148,7 @@ def running_system(
     home = run_dir / "home"
     home.mkdir(mode=0o750, parents=True)
     try:
-        config = settings(name, variant, home, place, cpu)
+        config = settings(name, variant, home, place, cpu, strategy)
         with Helper() as helper, assembled(config, on_event=_ignore) as system:
             if not system.start(stop):
                 raise KeyboardInterrupt
@@ -143,14 +170,16 @@ def running_system(
         remove_run_dir(run_dir)
 
 
-def settings(name: str, variant: Variant, home: Path, place: Place, cpu: int) -> Config:
+def settings(
+    name: str, variant: Variant, home: Path, place: Place, cpu: int, strategy: StrategyConfig = ECHO
+) -> Config:
     """All that differs from a system's usual settings is what the benchmark needs."""
     key_file, private_file = home / "key", home / "private.pem"
     for path, text in ((key_file, f"{API_KEY}\n"), (private_file, place.private_pem)):
         path.touch(mode=0o600)
         path.write_text(text)
     config = Config(
-        symbols=(SYMBOL,),
+        symbols=strategy.symbols,
         system=SystemConfig(
             name=name,
             topology=variant.topology,
@@ -169,14 +198,7 @@ def settings(name: str, variant: Variant, home: Path, place: Place, cpu: int) ->
         ),
         risk=RiskConfig(policy="demo", limits=LIMITS),
         metrics=MetricsConfig(port=0),
-        strategies=(
-            StrategyConfig(
-                name="echo",
-                plugin="tools.bench.t2t.echo:Echo",
-                symbols=(SYMBOL,),
-                parameters={"qty": QTY},
-            ),
-        ),
+        strategies=(strategy,),
     )
     return config_file.parse(config_file.to_toml(config), source="bench t2t", base=home)
 
