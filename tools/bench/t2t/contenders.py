@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from tools.bench.t2t import client, peers
+from tools.bench.t2t import client, nautilus, peers
 from tools.bench.t2t.system import Variant
 
 
@@ -22,6 +22,8 @@ class Contender(NamedTuple):
     """What has to be importable; empty: nothing that is not here anyway."""
     distribution: str = ""
     """Package that has it."""
+    by_rest: bool = False
+    """Its orders are REST requests: they count as read when the venue's loop began its turn."""
 
 
 FLOOR: Final = "floor"
@@ -42,5 +44,7 @@ CONTENDERS: Final = (
     Contender(DEDICATED, "hft dedicated", variant=Variant("dedicated", "auto")),
     Contender("python-binance", "python-binance", peers.python_binance, module="binance",
               distribution="python-binance"),
+    Contender("nautilus", "nautilus_trader (REST orders)", nautilus.nautilus,
+              module="nautilus_trader", distribution="nautilus_trader", by_rest=True),
     Contender("ccxt", "ccxt.pro", peers.ccxt_pro, module="ccxt.pro", distribution="ccxt"),
 )  # fmt: skip

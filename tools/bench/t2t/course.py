@@ -35,6 +35,8 @@ class Course(NamedTuple):
     """Triggers that go first and are not counted."""
     triggers: int
     seed: int = 1
+    by_rest: bool = False
+    """Orders are looked for in the event loop as well, where the REST server reads them."""
 
     @property
     def seconds(self) -> float:

@@ -61,6 +61,7 @@ def perform(bench: Bench, contender: Contender, course: Course) -> Run:
     Raises:
         CheckFailedError: it failed, or the venue did.
     """
+    course = course._replace(by_rest=contender.by_rest)
     with open_venue(bench, venue.work, course.pace_per_s) as (place, pipe):
         if contender.variant is not None:
             return _perform_system(bench, contender, course, place, pipe)

@@ -12,10 +12,11 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection as Pipe
 from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import parse_qsl
 
 import orjson
 import uvloop
@@ -49,7 +50,11 @@ CALM_S: Final = 0.002
 LOOP_TURNS: Final = 4
 """Of the event loop between two batches: a REST request takes several."""
 PLACE: Final = "order.place"
+PLACE_BY_REST: Final = ("POST", "/fapi/v1/order")
 WALLET: Final = "10000"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+"""What answers a REST request."""
 
 
 class Ports(NamedTuple):
@@ -114,13 +119,14 @@ class SpunVenue:
             self._exchange, desk, algo_desk, lambda: Links([], [], []), clock_s=time.monotonic
         )
         self._driver = Driver(self._exchange, make_market(self._exchange), faults, algo_desk)
-        self._rest = web.AppRunner(
-            RestServer(self._exchange, desk, algo, faults).application(), access_log=None
-        )
+        application = RestServer(self._exchange, desk, algo, faults).application()
+        application.middlewares.append(self._on_rest)
+        self._rest = web.AppRunner(application, access_log=None)
         self._servers: list[asyncio.Server] = []
         self._poller = Poller()
         self._clients: dict[int, tuple[SpunConnection, bytearray]] = {}
         self._arrivals: list[Arrival] = []
+        self._loop_turned_ns = 0
 
     async def start(self) -> Ports:
         """Listen."""
@@ -205,9 +211,16 @@ class SpunVenue:
         request = orjson.loads(payload)
         if request.get("method") != PLACE:
             return
-        params: dict[str, Any] = request["params"]
-        client_id = str(params.get("newClientOrderId", ""))
-        self._on_order(Arrival(parse_e8(str(params["price"])), read_ns, client_id))
+        self._on_order(_arrival(request["params"], read_ns))
+
+    @web.middleware
+    async def _on_rest(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Note an order that came by REST: read at the earliest when the loop's turn began."""
+        if (request.method, request.path) == PLACE_BY_REST:
+            read_ns = self._loop_turned_ns
+            params = dict(parse_qsl(await request.text())) | dict(request.query)
+            self._on_order(_arrival(params, read_ns))
+        return await handler(request)
 
     def _on_order(self, arrival: Arrival) -> None:
         """An order came; it is answered next."""
@@ -228,6 +241,11 @@ class SpunVenue:
     def _turn_loop(self) -> None:
         """The simulator's and the event loop's turn between two batches."""
         self._driver.turn()
+        self._turn_servers()
+
+    def _turn_servers(self) -> None:
+        """The event loop's turn alone."""
+        self._loop_turned_ns = time.monotonic_ns()
         for _ in range(LOOP_TURNS):
             self._loop.call_soon(self._loop.stop)
             self._loop.run_forever()
@@ -268,6 +286,11 @@ async def _listen(accept: Callable[[WSUpgradeRequest], Connection | None]) -> as
     return await ws_create_server(
         accept, "127.0.0.1", 0, enable_auto_pong=False, max_frame_size=MESSAGE_BYTES_MAX
     )
+
+
+def _arrival(params: Mapping[str, Any], read_ns: int) -> Arrival:
+    client_id = str(params.get("newClientOrderId", ""))
+    return Arrival(parse_e8(str(params["price"])), read_ns, client_id)
 
 
 def clock_ms() -> int:
