@@ -51,7 +51,7 @@ def test_every_frame_becomes_a_record_and_every_trigger_an_order(
     [
         (Options(depth_share=0.9), "depth share"),
         (Options(instruments=400), "instruments"),
-        (Options(rate=20, instruments=50), "less than one"),
+        (Options(rate=499, instruments=50), "stand still"),
     ],
 )
 def test_what_cannot_be_paced_is_refused(options: Options, text: str):

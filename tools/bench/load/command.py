@@ -97,15 +97,17 @@ def _course(options: Options) -> Course:
             f"{options.instruments} instruments cannot be",
             remedy=f"A system has from 1 to {INSTRUMENTS_MAX - 1}.",
         )
-    if options.rate < options.instruments:
+    depth_every = round(1 / options.depth_share)
+    if options.rate < depth_every * options.instruments:
         raise UsageError(
-            f"{options.rate} frames/s are less than one for each of {options.instruments}",
-            remedy="Give a higher --rate or fewer --instruments.",
+            f"at {options.rate} frames/s each of {options.instruments} books would stand still for "
+            "more than a second",
+            remedy="Give a higher --rate or --depth-share, or fewer --instruments.",
         )
     return Course(
         rate_per_s=options.rate,
         seconds=options.seconds,
-        depth_every=round(1 / options.depth_share),
+        depth_every=depth_every,
         orders_per_s=options.orders,
     )
 
@@ -140,7 +142,7 @@ def _measure(options: Options, course: Course, cpus: tuple[int, int]) -> Outcome
 
         sent = runs.play(bench, pipe, course, course.seconds, step)
         if isinstance(sent, str):
-            raise runs.failed("the venue", sent)
+            raise runs.failed("the venue", sent, remedy="look at the system's log; run it again")
         assert isinstance(sent, Sent)
         cpu, cold, hops = hot.read(), system.usage(), system.hops()
         after = _drained(watch, step)
