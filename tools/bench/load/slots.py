@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hft.units import E8
 from tools.bench.load.pacer import QTY_FIRST_UNITS
 from tools.bench.t2t.frames import frame_of
 from tools.venue.encode import FrameEncoder
 
-ANY_ID = 8_000_000_000_000
+ANY_ID: Final = 8_000_000_000_000
 """Ids and times have as many digits as these for the life of a run."""
-ANY_MS = 1_000_000_000_000
-QTY_E8 = QTY_FIRST_UNITS * E8
+ANY_MS: Final = 1_000_000_000_000
+QTY_E8: Final = QTY_FIRST_UNITS * E8
 
 Levels = list[tuple[int, int]]
 """Price and quantity, 1e-8."""

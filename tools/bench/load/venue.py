@@ -31,7 +31,8 @@ from tools.venue.outlet import Channel, Sink
 
 BATCH_NS: Final = 10 * NS_PER_MS
 """After so many frames the simulator and the event loop get their turn."""
-LEAD_NS: Final = 20 * NS_PER_MS
+LEAD_NS: Final = 200 * NS_PER_MS
+"""Between the making of a course and its first frame: all is prepared by then."""
 SETTLE_TURNS: Final = 80
 """Of calm without changes before a course: every depth event that was due is out then."""
 DRAIN_NS: Final = 500 * NS_PER_MS

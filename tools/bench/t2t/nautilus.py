@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from tools.bench.t2t.places import HMAC_API_KEY, HMAC_SECRET, QTY, SYMBOL, Place
 
-NAME = "BINANCE"
-INSTRUMENT = f"{SYMBOL}-PERP.{NAME}"
+NAME: Final = "BINANCE"
+INSTRUMENT: Final = f"{SYMBOL}-PERP.{NAME}"
 
 
 def nautilus(place: Place, ready: Callable[[], None]) -> None:
