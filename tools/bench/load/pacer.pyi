@@ -1,25 +1,11 @@
-from typing import Protocol, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
-QTY_FIRST_UNITS: int
+from tools.bench.load.slots import Slots
 
-class Slots(Protocol):
-    @property
-    def frame(self) -> bytes: ...
-    @property
-    def id_at(self) -> int: ...
-    @property
-    def first_at(self) -> int: ...
-    @property
-    def previous_at(self) -> int: ...
-    @property
-    def bid_qty_at(self) -> int: ...
-    @property
-    def ask_qty_at(self) -> int: ...
-    @property
-    def time_at(self) -> tuple[int, int]: ...
+QTY_FIRST_UNITS: int
 
 @final
 class Pacer:
