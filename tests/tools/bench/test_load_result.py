@@ -30,6 +30,7 @@ def test_ticker_without_a_record_is_told_unless_nobody_looked(outcome_of):
     assert outcome_of(hidden=hidden).unpublished == 3
     assert verdicts(outcome_of(hidden=hidden))["tickers without a record"] is False
     assert outcome_of(hidden=hidden, unseen=3).unpublished == 0
+    assert outcome_of(hidden=np.arange(1_000, 2_000)).waiting_last <= 1
 
 
 def test_growing_backlog_is_told_although_nothing_is_lost(outcome_of):

@@ -142,16 +142,20 @@ def _publish_times(sent: Sent, published: Published) -> Numbers:
 
 
 def _seconds(write_ns: Numbers, publish_ns: Numbers) -> tuple[Second, ...]:
-    """Second by second, from the first write on; a last one that is not whole is left out."""
+    """Second by second, from the first write on; a last one that is not whole is left out.
+
+    What never became a record waits for nothing: it is lost, or was not seen.
+    """
     begin_ns, end_ns = int(write_ns[0]), int(write_ns[-1])
-    shown_ns = np.sort(publish_ns[publish_ns > 0])
+    is_shown = publish_ns > 0
+    sent_ns, shown_ns = write_ns[is_shown], np.sort(publish_ns[is_shown])
     found = []
     for start_ns in range(begin_ns, max(begin_ns + 1, end_ns - NS_PER_S // 2), NS_PER_S):
         of_it = (write_ns >= start_ns) & (write_ns < start_ns + NS_PER_S)
         looks_ns = np.arange(start_ns, min(start_ns + NS_PER_S, end_ns + 1), LOOK_NS)
-        written = np.searchsorted(write_ns, looks_ns, side="right")
+        written = np.searchsorted(sent_ns, looks_ns, side="right")
         waiting = written - np.searchsorted(shown_ns, looks_ns, side="right")
-        ages_ns = (publish_ns - write_ns)[of_it & (publish_ns > 0)]
+        ages_ns = (publish_ns - write_ns)[of_it & is_shown]
         mean, most = float(waiting.mean()), int(waiting.max())
         found.append(Second(int(of_it.sum()), spread(ages_ns), mean, most))
     return tuple(found)
