@@ -10,10 +10,10 @@ import msgspec
 
 from hft.config import Plan
 from hft.core import exposure, order_table, orders
-from hft.core.order_id import OrderIdMaker
+from hft.core.order_ids import OrderIdMaker
 from hft.core.trade_memory import TradeMemory
 from hft.records import Action
-from hft.roles import order_entry, process
+from hft.roles import order_entry, process, strategy
 from hft.roles.context import Context
 from hft.roles.execution import Execution
 from hft.roles.order_keeper import OrderKeeper
@@ -97,12 +97,11 @@ def _turns_clock() -> None:
 
 def _id_reused() -> None:
     """Every life of the strategy counts from the same epoch."""
-    make = OrderIdMaker.__init__
 
-    def forgetful(maker: OrderIdMaker, source: int, _epoch: int) -> None:
-        make(maker, source, FIRST_EPOCH)
+    def forgetful(source: int, _epoch: int) -> OrderIdMaker:
+        return OrderIdMaker(source, FIRST_EPOCH)
 
-    replace(OrderIdMaker, "__init__", forgetful)
+    replace(strategy, "OrderIdMaker", forgetful)
 
 
 def _cursor_first() -> None:
