@@ -43,6 +43,7 @@ cdef class RingWriter:
     cdef void stage(self, uint64_t seq, const char* record) noexcept nogil
     cdef void show(self, uint64_t count) noexcept nogil
     cdef void resume(self) noexcept nogil
+    cdef void fetch_next(self) noexcept nogil
 
 
 cdef class RingReader:
@@ -59,3 +60,5 @@ cdef class RingReader:
     cdef bint next_record(self, char* into) noexcept nogil
     cdef uint64_t next_records(self, char* into, uint64_t count_max) noexcept nogil
     cdef void skip_lapped(self) noexcept nogil
+    cdef void commit_read(self) noexcept nogil
+    cdef void fetch_next(self) noexcept nogil

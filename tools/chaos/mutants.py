@@ -109,7 +109,7 @@ def _cursor_first() -> None:
     decide = Risk._fill_decision
 
     def commit_first(role: Risk, *arguments: Any) -> None:
-        role._intents.commit()
+        role._by_strategies.intents.commit()
         decide(role, *arguments)
 
     replace(Risk, "_fill_decision", commit_first)
