@@ -38,6 +38,7 @@ cdef class RingWriter:
     cdef bint put_record(self, const char* record) noexcept nogil
     cdef uint64_t publish_staged(self) noexcept nogil
     cdef uint64_t offer_records(self, const char* records, uint64_t count) noexcept nogil
+    cdef uint64_t left(self) noexcept nogil
     cdef uint64_t room(self, uint64_t wanted) noexcept nogil
     cdef uint64_t slowest_gate(self) noexcept nogil
     cdef void stage(self, uint64_t seq, const char* record) noexcept nogil

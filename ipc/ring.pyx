@@ -279,6 +279,9 @@ cdef class RingWriter:
     @property
     def free(self) -> int:
         """How many records fit at this moment; a broadcast ring: its capacity."""
+        return self.left()
+
+    cdef uint64_t left(self) noexcept nogil:
         if self.gate_count == 0:
             return self.capacity
         self.gate = self.slowest_gate()

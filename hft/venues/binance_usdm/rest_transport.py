@@ -31,6 +31,7 @@ from hft.venues.binance_usdm.errors import (
 )
 from hft.venues.binance_usdm.limits import BAN_MARGIN_NS, AddressLimits, Limits, WindowCounter
 from hft.venues.binance_usdm.signing import Credentials
+from hft.venues.binance_usdm.venue_clock import VenueClock
 
 CONNECT_S: Final = 3.0
 KEEPALIVE_S: Final = 15.0
@@ -141,8 +142,9 @@ class RestTransport:
         self._measured_mono_ns = 0
         self.limits: Final[Limits] = AddressLimits() if limits is None else limits
         """Bans and pauses of this address."""
-        self.clock_offset_ns = clock_offset_ns
-        """The venue's wall clock minus ours; ``measure_clock_offset`` sets it."""
+        self.clock: Final = VenueClock(
+            clock_offset_ns, wall_ns=None if wall_ns is time.time_ns else wall_ns
+        )
         self.clock_error_ns = clock_error_ns
         """Bound of the error of ``clock_offset_ns`` at the moment of its measurement."""
 
@@ -151,7 +153,16 @@ class RestTransport:
     @property
     def venue_ns(self) -> int:
         """The venue's wall clock, as far as we know it."""
-        return self._wall_ns() + self.clock_offset_ns
+        return self.clock.venue_ns
+
+    @property
+    def clock_offset_ns(self) -> int:
+        """The venue's wall clock minus ours; ``measure_clock_offset`` sets it."""
+        return self.clock.offset_ns
+
+    @clock_offset_ns.setter
+    def clock_offset_ns(self, offset_ns: int) -> None:
+        self.clock.offset_ns = offset_ns
 
     @property
     def used_weight(self) -> int:

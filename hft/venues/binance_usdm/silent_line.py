@@ -14,7 +14,9 @@ import re
 import socket
 from typing import Final
 
-from picows import WSError, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSError, WSListener, WSTransport, ws_connect
+
+from hft.venues.binance_usdm.order_line import Debts
 
 _ACCEPT_SALT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, the opening handshake."""
@@ -25,15 +27,16 @@ OPEN_S: Final = 5.0
 
 
 class SilentLine(WSListener):
-    """Both ends of a connection; until ``open`` is done it only swallows what is sent."""
+    """Both ends of a connection, which stands where a session has the connection in use."""
 
     def __init__(self) -> None:
-        self.in_flight = self.due = self.waiting_ns = self.suspect_ns = 0
+        self.debts = Debts()
+        self.suspect_ns = 0
         self._transport: WSTransport | None = None
         self._peer: socket.socket | None = None
 
     async def open(self) -> None:
-        """Connect the two ends. Where that is not allowed the line goes on swallowing."""
+        """Connect the two ends. Where that is not allowed there is no line."""
         with contextlib.suppress(OSError, WSError, TimeoutError, asyncio.IncompleteReadError):
             await asyncio.wait_for(self._open(), OPEN_S)
 
@@ -46,10 +49,19 @@ class SilentLine(WSListener):
             )
         self._transport, self._peer = transport, peer
 
-    def send(self, kind: WSMsgType, text: bytes) -> None:
-        """Send a request to ourselves, and read it away."""
-        if self._transport is not None and self._peer is not None:
-            self._transport.send(kind, text)
+    @property
+    def transport(self) -> WSTransport | None:
+        """Our end; None: not open."""
+        return self._transport
+
+    @property
+    def is_usable(self) -> bool:
+        """There are two ends."""
+        return self._transport is not None
+
+    def drain(self) -> None:
+        """Read away what was sent."""
+        if self._peer is not None:
             with contextlib.suppress(BlockingIOError):
                 self._peer.recv(DRAIN_BYTES)
 
@@ -58,8 +70,9 @@ class SilentLine(WSListener):
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.disconnect(False)
-        if self._peer is not None:
-            self._peer.close()
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            peer.close()
 
 
 async def _answer(server: socket.socket) -> socket.socket:
