@@ -43,6 +43,7 @@ from hft.records import (
 )
 from hft.roles.execution import Execution as ExecutionRole
 from hft.roles.order_gate import OrderGate
+from hft.roles.order_keeper import OrderKeeper
 from hft.roles.rest_entry import IN_FLIGHT_MAX, RestEntry
 from hft.units import E8, NS_PER_MS, NS_PER_S, parse_e8
 from hft.venues.binance_usdm.errors import (
@@ -563,6 +564,43 @@ def test_stop_is_over_when_nothing_is_open_any_more(desk):
     desk.turn(later_ms=20)
     desk.event(order_id, "CANCELED", "CANCELED")
     assert desk.role.on_stop(time.monotonic_ns())
+
+
+def test_looking_ahead_sends_and_writes_nothing(desk):
+    order_id = desk.place()
+    segments = desk.context._segments
+    before = {name: bytes(segment.buffer) for name, segment in segments.items()}
+    desk.role.look_ahead(time.monotonic_ns())
+    desk.order(order_id).price_e8 += 1  # which cannot be written any more
+    desk.role.look_ahead(time.monotonic_ns())
+    assert {name: bytes(segment.buffer) for name, segment in segments.items()} == before
+    assert len(desk.session.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (ExecutionRole, "_fence"),
+        *((OrderKeeper, step) for step in ("begin", "sent", "settle", "_append", "_publish",
+                                           "_send_record", "_store")),
+    ],
+)  # fmt: skip
+def test_a_step_that_was_replaced_is_taken_all_the_same(house, tmp_path, monkeypatch, owner, name):
+    original, taken = getattr(owner, name), []
+
+    def replaced(self: Any, *arguments: Any, **named: Any) -> Any:
+        taken.append(name)
+        return original(self, *arguments, **named)
+
+    monkeypatch.setattr(owner, name, replaced)
+    desk = Desk(house, tmp_path)
+    desk.decide()
+    taken.clear()
+    desk.turn()
+    desk.loop.close()
+    assert len(desk.session.sent) == 1
+    assert name in taken
+    assert desk.executions() == [(ExecKind.SENT, Reason.NONE)]
 
 
 def test_successor_does_not_send_a_consumed_decision_again(desk):
