@@ -23,12 +23,11 @@ cdef struct Values:
 
 
 cdef class _Pieces:
-    cdef list texts
+    cdef bytes text
     cdef int count
     cdef const char *starts[PIECES_MAX]
     cdef Py_ssize_t lengths[PIECES_MAX]
     cdef int values[PIECES_MAX]
-    cdef Py_ssize_t length
 
     cdef Py_ssize_t write(self, char *into, const Values *values) noexcept nogil
 

@@ -63,23 +63,20 @@ cdef Py_ssize_t write_order_id(char *text, uint64_t order_id) noexcept nogil:
 
 
 cdef class _Pieces:
-    """Constant pieces of a text, and the value that follows each."""
+    """Constant pieces of a text, where they lie in it, and the value that follows each."""
 
     def __init__(self, bytes text not None):
-        cdef bytes piece
-        cdef int value, index = 0
+        cdef int index = 0
         cdef Py_ssize_t begin = 0
-        self.texts = []
+        self.text = text
         marks = list(_MARK.finditer(text))
         if len(marks) >= PIECES_MAX or len(text) > TEXT_BYTES_MAX // 2:
             raise ValueError(f"a request of {len(text)} bytes and {len(marks)} values")
         for mark in (*marks, None):
             end = len(text) if mark is None else mark.start()
-            piece = text[begin:end]
-            value = NO_VALUE if mark is None else _MARKS[mark.group()]
-            self.texts.append(piece)
-            self.starts[index] = PyBytes_AS_STRING(piece)
-            self.lengths[index], self.values[index] = len(piece), value
+            self.starts[index] = PyBytes_AS_STRING(text) + begin
+            self.lengths[index] = end - begin
+            self.values[index] = NO_VALUE if mark is None else _MARKS[mark.group()]
             begin = 0 if mark is None else mark.end()
             index += 1
         self.count = index
