@@ -90,7 +90,6 @@ cdef class OrderEntry:
     cdef object resolver
     cdef OrderGate gate
     cdef bint fences_by_name
-    cdef Order last_order
 
     def __cinit__(self, *_arguments, **_named):
         self.clock, self.gate = VenueClock(), OrderGate({})
@@ -253,7 +252,6 @@ cdef class OrderEntry:
         """The bytes have left; no answer is read before the turn is over."""
         cdef int64_t origin_ns = decision.origin_ns
         self._rehearsed_ns = send_ns
-        self.last_order = order
         self._events.expect(self._request_id, order, PLACE, send_ns)
         order.send_ns = order.request_ns = send_ns
         self._budget.took_place(send_ns)
@@ -282,18 +280,6 @@ cdef class OrderEntry:
             prefetch_bytes(<const void *> self.line._debts, sizeof(Debts))
             prefetch_bytes(<const void *> self.line._transport, sizeof(WSTransport))
             self.line._transport.underlying_transport.get_write_buffer_size()
-        if self.last_order is not None:
-            self.write_again(self.last_order)
-
-    cdef int write_again(self, Order order) except -1:
-        """The text of the order placed last, into nothing: the next one is probably of its kind."""
-        cdef char text[TEXT_BYTES_MAX]
-        cdef PlaceTexts encoder = self._encoders[order.instrument_id]
-        try:
-            encoder.write_place(text, 0, order, self.clock.now_ns() // MS)
-        except UsageError:  # amended meanwhile, or the instrument's decimals have changed
-            self.last_order = None
-        return 0
 
     # -- the last look --------------------------------------------------------------------------
 
