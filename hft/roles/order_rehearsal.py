@@ -71,9 +71,10 @@ class OrderRehearsal:
     ) -> None:
         scratch = ScratchContext(context)
         twin = type(real)(scratch)
-        self.line = SilentLine()
+        endpoints = Endpoints.from_config(context.config.venue)
+        self.line = SilentLine(is_tls=endpoints.api.startswith("wss:"))
         self._session = silent_session(
-            Endpoints.from_config(context.config.venue),
+            endpoints,
             credentials,
             self.line,
             twin._on_reply,

@@ -182,12 +182,14 @@ def test_a_scratch_context_attaches_no_segment(house):
     assert not scratch.halt.is_set
 
 
-async def opened() -> tuple[SilentLine, int]:
-    line = SilentLine()
+async def opened(*, is_tls: bool) -> tuple[SilentLine, int]:
+    line = SilentLine(is_tls=is_tls)
     await line.open()
     assert line._transport is not None
-    line._transport.send(WSMsgType.TEXT, b"x" * 300)
-    line.drain()
+    assert line._transport.is_secure == is_tls
+    for _ in range(3):
+        line._transport.send(WSMsgType.TEXT, b"x" * 300)
+        line.drain()
     assert line._peer is not None
     with pytest.raises(BlockingIOError):
         line._peer.recv(1)
@@ -197,8 +199,9 @@ async def opened() -> tuple[SilentLine, int]:
     return line, count
 
 
-def test_a_silent_line_sends_to_itself_and_reads_it_away():
-    line, waiting = asyncio.run(opened())
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_a_silent_line_sends_to_itself_and_reads_it_away(is_tls):
+    line, waiting = asyncio.run(opened(is_tls=is_tls))
     assert waiting == 0
     assert line._transport is None
 
@@ -235,3 +238,11 @@ def test_what_is_written_to_the_socket_is_the_order_as_text(real, monkeypatch, i
     frame, order = asyncio.run(sent())
     encoder = real._encoders[order.instrument_id]
     assert unmasked(frame) == encoder.place_order(1, order, Rest.venue_ns // NS_PER_MS)
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_a_rehearsal_encrypts_if_real_orders_are_encrypted(real, scheme):
+    context = real._context
+    venue = msgspec.structs.replace(context.config.venue, api_url=f"{scheme}://127.0.0.1:1/api")
+    context.config = msgspec.structs.replace(context.config, venue=venue)
+    assert rehearsal_of(real).line.is_tls == (scheme == "wss")

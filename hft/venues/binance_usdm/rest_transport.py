@@ -20,6 +20,7 @@ from yarl import URL
 from hft.errors import HftError, UsageError, VenueError
 from hft.records import Reason
 from hft.units import NS_PER_MS, NS_PER_S
+from hft.venues.binance_usdm import tls
 from hft.venues.binance_usdm.endpoints import Endpoints, host_port, unreachable
 from hft.venues.binance_usdm.errors import (
     NO_CODE,
@@ -397,7 +398,12 @@ class RestTransport:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(keepalive_timeout=KEEPALIVE_S, limit=16)
+            is_tls = self._endpoints.rest.startswith("https:")
+            connector = aiohttp.TCPConnector(
+                ssl=tls.client_context() if is_tls else True,
+                keepalive_timeout=KEEPALIVE_S,
+                limit=16,
+            )
             self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
             self._opened_ns = self._mono_ns()
         return self._session
