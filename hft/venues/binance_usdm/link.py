@@ -335,7 +335,7 @@ class Session(ABC):
                 ws_connect(
                     lambda: connection.listener,
                     url,
-                    ssl_context=tls.client_context() if url.startswith("wss:") else None,
+                    ssl_context=tls.context_for(url),
                     websocket_handshake_timeout=CONNECT_S,
                     enable_auto_ping=self._ping_idle_s > 0,
                     auto_ping_idle_timeout=self._ping_idle_s or PING_IDLE_S,

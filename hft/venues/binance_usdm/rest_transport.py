@@ -398,9 +398,8 @@ class RestTransport:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            is_tls = self._endpoints.rest.startswith("https:")
             connector = aiohttp.TCPConnector(
-                ssl=tls.client_context() if is_tls else True,
+                ssl=tls.context_for(self._endpoints.rest) or True,
                 keepalive_timeout=KEEPALIVE_S,
                 limit=16,
             )

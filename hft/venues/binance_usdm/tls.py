@@ -38,6 +38,11 @@ def client_context() -> ssl.SSLContext:
     return _strict(ssl.create_default_context())
 
 
+def context_for(url: str) -> ssl.SSLContext | None:
+    """The context to connect there with; None: the URL asks for no TLS."""
+    return client_context() if url.startswith(("https:", "wss:")) else None
+
+
 def trusting_only(certificate: bytes) -> ssl.SSLContext:
     """A client's context that is as strict, but trusts this one certificate, PEM."""
     return _strict(ssl.create_default_context(cadata=certificate.decode()))

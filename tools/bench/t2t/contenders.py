@@ -22,6 +22,8 @@ class Contender(NamedTuple):
     """What has to be importable; empty: nothing that is not here anyway."""
     distribution: str = ""
     """Package that has it."""
+    has_tls: bool = True
+    """Whether it can be measured with TLS."""
 
 
 FLOOR: Final = "floor"
@@ -32,7 +34,7 @@ PARKED: Final = "compact-parked"
 DEDICATED: Final = "dedicated"
 
 CONTENDERS: Final = (
-    Contender(FLOOR, "C, busy polling", client.floor),
+    Contender(FLOOR, "C, busy polling", client.floor, has_tls=False),
     Contender(SCRIPT, "bare script, spinning", client.script_spinning),
     Contender("script-picows", "the same on picows, spinning", client.picows_spinning,
               distribution="picows"),
@@ -41,6 +43,7 @@ CONTENDERS: Final = (
     Contender(PARKED, "hft compact, parked", variant=Variant("compact", "park")),
     Contender(DEDICATED, "hft dedicated", variant=Variant("dedicated", "auto")),
     Contender("python-binance", "python-binance", peers.python_binance, module="binance",
-              distribution="python-binance"),
-    Contender("ccxt", "ccxt.pro", peers.ccxt_pro, module="ccxt.pro", distribution="ccxt"),
+              distribution="python-binance", has_tls=False),
+    Contender("ccxt", "ccxt.pro", peers.ccxt_pro, module="ccxt.pro", distribution="ccxt",
+              has_tls=False),
 )  # fmt: skip

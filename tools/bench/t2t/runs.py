@@ -17,6 +17,7 @@ from tools.bench.t2t.load import Usage
 from tools.bench.t2t.pairing import Paired, pair
 from tools.bench.t2t.places import Key, Place
 from tools.bench.t2t.system import running_system
+from tools.bench.t2t.trust import Trust
 from tools.latency.hops import Hop
 
 START_S_MAX: Final = 20.0
@@ -48,6 +49,8 @@ class Bench(NamedTuple):
     cpus: tuple[int, int]
     """The venue's, the contender's."""
     key: Key
+    trust: Trust | None
+    """The venue's certificate; None: everybody does without TLS."""
     usage: Usage
     """What runs beside contenders that are no system."""
     stop: Callable[[], bool]
@@ -114,16 +117,20 @@ def _play(bench: Bench, pipe: Pipe, course: Course, step: Callable[[], object]) 
 @contextmanager
 def _venue(bench: Bench, pace_per_s: float) -> Iterator[tuple[Place, Pipe]]:
     ours, theirs = bench.context.Pipe()
-    arguments = (bench.key.public_pem, pace_per_s, bench.cpus[0], theirs)
+    trust = bench.trust
+    own = trust and trust.own
+    arguments = (bench.key.public_pem, pace_per_s, own, bench.cpus[0], theirs)
     with _process(bench.context, venue.work, *arguments) as process:
         theirs.close()
         ports = _receive(ours, "the venue", START_S_MAX)
         assert isinstance(ports, venue.Ports)
+        more = "s" if trust else ""
         place = Place(
-            rest_url=f"http://127.0.0.1:{ports.rest}",
-            streams_url=f"ws://127.0.0.1:{ports.streams}",
-            api_url=f"ws://127.0.0.1:{ports.api}/ws-fapi/v1",
+            rest_url=f"http{more}://127.0.0.1:{ports.rest}",
+            streams_url=f"ws{more}://127.0.0.1:{ports.streams}",
+            api_url=f"ws{more}://127.0.0.1:{ports.api}/ws-fapi/v1",
             private_pem=bench.key.private_pem,
+            ca_file=trust.ca_file if trust else "",
         )
         try:
             yield place, ours

@@ -4,6 +4,9 @@ REST, user data, books and answers are the simulator's own. Market frames are pr
 are due and written by ``wire.send_stamped``; order requests are read by ``wire.Poller``. While a
 course is running the process spins and the event loop gets its turn between two batches, never
 while an answer to a trigger is awaited.
+
+With a certificate all of it speaks TLS. The stamps stay where they are, around the system calls:
+a frame is encrypted when it is prepared, an order decrypted after its stamp.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import ctypes
 import gc
 import os
 import signal
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,11 +29,13 @@ from aiohttp import web
 from picows import WSUpgradeRequest, ws_create_server
 
 from hft.units import NS_PER_MS, parse_e8
+from hft.venues.binance_usdm.tls import OwnCertificate
 from tools.bench.t2t.course import Batch, Course, batches
 from tools.bench.t2t.frames import frame_of, messages
 from tools.bench.t2t.market import TriggerMarket
 from tools.bench.t2t.pairing import Arrival, Trigger
 from tools.bench.t2t.places import API_KEY, HMAC_API_KEY, HMAC_SECRET, SYMBOL
+from tools.bench.t2t.sealing import Sealed, sealed_of, sealing_context
 from tools.bench.t2t.wire import Poller, send_stamped
 from tools.venue.algo_desk import AlgoDesk
 from tools.venue.config import AccountConfig, VenueConfig
@@ -94,6 +100,8 @@ class SpunConnection(ApiConnection):
         super().__init__(server, tells_limits=False, agent=agent)
         self._venue = venue
         self._fd = -1
+        self.sealed: Sealed | None = None
+        """Its TLS; None: it has none."""
 
     def on_open(self) -> None:
         """Take the socket away from the event loop's reader."""
@@ -101,6 +109,8 @@ class SpunConnection(ApiConnection):
         assert self._transport is not None
         transport = self._transport.underlying_transport
         transport.pause_reading()
+        if self._venue.has_tls:
+            self.sealed = sealed_of(transport)
         self._fd = transport.get_extra_info("socket").fileno()
         self._venue.on_api_open(self._fd, self)
 
@@ -118,8 +128,16 @@ class SpunConnection(ApiConnection):
 class BenchVenue:
     """One exchange with one symbol, and the loop that paces it."""
 
-    def __init__(self, public_pem: str, pace_per_s: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        public_pem: str,
+        pace_per_s: float,
+        loop: asyncio.AbstractEventLoop,
+        own: OwnCertificate | None = None,
+    ) -> None:
         self._loop = loop
+        self._ssl = None if own is None else sealing_context(own)
+        self.has_tls = own is not None
         config = _settings(public_pem, pace_per_s)
         self._exchange = Exchange(config, [synthetic_rules(SYMBOL)], clock_ms=_clock_ms)
         self._market = TriggerMarket(self._exchange.markets[SYMBOL])
@@ -150,11 +168,11 @@ class BenchVenue:
         self._exchange.outlet.frame_hook = self._on_outgoing
         self._driver.start()
         await self._rest.setup()
-        site = web.TCPSite(self._rest, "127.0.0.1", 0)
+        site = web.TCPSite(self._rest, "127.0.0.1", 0, ssl_context=self._ssl)
         await site.start()
         ports = [int(self._rest.addresses[0][1])]
         for accept in (self._streams.accept, self._accept_api):
-            server = await _listen(accept)
+            server = await _listen(accept, self._ssl)
             self._servers.append(server)
             ports.append(int(server.sockets[0].getsockname()[1]))
         return Ports(*ports)
@@ -193,11 +211,14 @@ class BenchVenue:
         if transport is None or not sink.is_open:
             return
         fd = transport.underlying_transport.get_extra_info("socket").fileno()
+        frame = frame_of(payload)
+        if self.has_tls:
+            frame = sealed_of(transport.underlying_transport).seal(frame)
         if self._pending is not None:
-            self._pending.append((fd, frame_of(payload)))
+            self._pending.append((fd, frame))
             return
         with suppress(OSError):
-            send_stamped(fd, frame_of(payload))
+            send_stamped(fd, frame)
 
     # -- orders ---------------------------------------------------------------------------------
 
@@ -212,7 +233,7 @@ class BenchVenue:
         if not data:
             connection.hang_up()
             return
-        kept += data
+        kept += data if connection.sealed is None else connection.sealed.unseal(data)
         for opcode, payload in messages(kept):
             if opcode == 1:
                 self._note(payload, read_ns)
@@ -332,24 +353,41 @@ def _settings(public_pem: str, pace_per_s: float) -> VenueConfig:
     )
 
 
-async def _listen(accept: Callable[[WSUpgradeRequest], Connection | None]) -> asyncio.Server:
+async def _listen(
+    accept: Callable[[WSUpgradeRequest], Connection | None], context: ssl.SSLContext | None
+) -> asyncio.Server:
     return await ws_create_server(
-        accept, "127.0.0.1", 0, enable_auto_pong=False, max_frame_size=MESSAGE_BYTES_MAX
+        accept,
+        "127.0.0.1",
+        0,
+        enable_auto_pong=False,
+        max_frame_size=MESSAGE_BYTES_MAX,
+        ssl=context,
     )
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A client that leaves the TLS handshake says itself why; everything else is told."""
+    error = context.get("exception")
+    if not (isinstance(error, ssl.SSLError) or error is ConnectionResetError):
+        loop.default_exception_handler(context)
 
 
 def _clock_ms() -> int:
     return time.time_ns() // NS_PER_MS
 
 
-def work(public_pem: str, pace_per_s: float, cpu: int, pipe: Pipe) -> None:
+def work(
+    public_pem: str, pace_per_s: float, own: OwnCertificate | None, cpu: int, pipe: Pipe
+) -> None:
     """Body of the venue's process: tells its ports, then plays what the pipe asks for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.sched_setaffinity(0, {cpu})
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    venue = BenchVenue(public_pem, pace_per_s, loop)
+    loop.set_exception_handler(_on_loop_error)
+    venue = BenchVenue(public_pem, pace_per_s, loop, own)
     pipe.send(loop.run_until_complete(venue.start()))
     try:
         while True:
