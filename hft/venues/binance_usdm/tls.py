@@ -15,6 +15,12 @@ import os
 import ssl
 from typing import Final, NamedTuple
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
 LOOPBACK: Final = "127.0.0.1"
 ALPN: Final = ("http/1.1",)
 """WebSocket begins as a request of HTTP/1.1: a server that also speaks HTTP/2 has to know."""
@@ -57,13 +63,6 @@ def _strict(context: ssl.SSLContext) -> ssl.SSLContext:
 
 def own_certificate() -> OwnCertificate:
     """A fresh key and its certificate for ``127.0.0.1`` and ``localhost``, valid for a day."""
-    # Not at the top: six megabytes that a process without a TLS loopback has no use for.
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-    from cryptography.x509.oid import NameOID
-
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, LOOPBACK)])
     addresses = [x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName("localhost")]
