@@ -206,6 +206,13 @@ def test_a_silent_line_sends_to_itself_and_reads_it_away(is_tls):
     assert line._transport is None
 
 
+def speak(real, scheme):
+    """Have the venue's order API at an address of this kind."""
+    context = real._context
+    venue = msgspec.structs.replace(context.config.venue, api_url=f"{scheme}://127.0.0.1:1/api")
+    context.config = msgspec.structs.replace(context.config, venue=venue)
+
+
 def unmasked(frame: bytes) -> bytes:
     """The text of a frame of 126 to 65,535 bytes, as a client sends it (RFC 6455)."""
     assert frame[:2] == b"\x81\xfe"
@@ -218,6 +225,7 @@ def unmasked(frame: bytes) -> bytes:
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_what_is_written_to_the_socket_is_the_order_as_text(real, monkeypatch, is_replaced):
     """From C to C and by name, when somebody has put another ``send`` there."""
+    speak(real, "ws")
     if is_replaced:
         send = OrderSession.send
         monkeypatch.setattr(OrderSession, "send", lambda session, text: send(session, text))
@@ -242,7 +250,5 @@ def test_what_is_written_to_the_socket_is_the_order_as_text(real, monkeypatch, i
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 def test_a_rehearsal_encrypts_if_real_orders_are_encrypted(real, scheme):
-    context = real._context
-    venue = msgspec.structs.replace(context.config.venue, api_url=f"{scheme}://127.0.0.1:1/api")
-    context.config = msgspec.structs.replace(context.config, venue=venue)
+    speak(real, scheme)
     assert rehearsal_of(real).line.is_tls == (scheme == "wss")
