@@ -88,6 +88,7 @@ def _permit_ignored() -> None:
 
 def _turns_clock() -> None:
     """The last look happens with the time at which the turn began."""
+    fence = Execution._fence
     turn = SimpleNamespace(now_ns=0)
     work = Execution.do_work
 
@@ -96,6 +97,7 @@ def _turns_clock() -> None:
         return work(role, now_ns)
 
     def stale_fence(role: Execution, decision: Any) -> Any:
+        fence(role, decision)  # where execution is struck; what it finds does not count
         return role._objection(decision, turn.now_ns), turn.now_ns
 
     replace(Execution, "do_work", do_work)
