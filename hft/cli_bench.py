@@ -54,6 +54,7 @@ def bench_strategy(**options: Any) -> int:
 @click.option("--quick", is_flag=True, help="One round, a hundred fast triggers: within a minute.")
 @as_json
 @click.option("--check", is_flag=True, help="Exit code 1 when a target is missed.")
+@click.option("--tls", is_flag=True, help="As the real venue speaks; without the rows that cannot.")
 @click.option("--peers", help="Comma-separated rows to measure.  [default: all]")
 @click.option("--profile", "profiles", default="steady", show_default=True,
               help="Comma-separated: steady, burst, cold (seconds between triggers).")  # fmt: skip

@@ -65,6 +65,14 @@ static inline void cpu_pause(void) {
 /* Asks for a line that will be read soon; never faults, changes nothing. */
 static inline void prefetch_line(const void *line) { __builtin_prefetch(line, 0, 3); }
 
+/* The same for the lines of bytes that will be written soon. */
+static inline void prefetch_bytes(const void *start, size_t size) {
+    uintptr_t line = (uintptr_t)start & ~(uintptr_t)63;
+    for (; line < (uintptr_t)start + size; line += 64) {
+        __builtin_prefetch((const void *)line, 1, 3);
+    }
+}
+
 /* CLOCK_MONOTONIC in nanoseconds. */
 static inline int64_t monotonic_ns(void) {
     struct timespec now;

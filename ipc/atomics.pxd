@@ -20,3 +20,4 @@ cdef extern from "atomics.h" nogil:
     int64_t monotonic_ns()
     void copy_bytes(void* to, const void* source, size_t count)
     void prefetch_line(const void* line)
+    void prefetch_bytes(const void* start, size_t size)

@@ -20,4 +20,8 @@ cdef class PageStores:
     cdef void add(self, uint64_t index, uint64_t n) noexcept nogil
     cdef void store_gauge(self, uint64_t index, int64_t value) noexcept nogil
     cdef void add_ns(self, uint64_t histogram, int64_t value) noexcept nogil
+    cdef uint64_t* batch(self, uint64_t slot) noexcept nogil
+    cdef void begin_batch(
+        self, uint64_t slot, uint64_t input_seq, uint64_t output_seq) noexcept nogil
+    cdef int commit_batch(self, uint64_t slot, uint64_t input_seq) except -1
     cdef check(self, uint64_t index, uint64_t count, str what)

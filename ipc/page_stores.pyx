@@ -85,7 +85,16 @@ cdef class PageStores:
         """
         if not self.writable or slot >= PENDING:
             self.check(slot, PENDING, "pending slots")
-        cdef uint64_t* pending = self.pending_words + slot * PENDING_WORDS
+        self.begin_batch(slot, input_seq, output_seq)
+
+    cdef uint64_t* batch(self, uint64_t slot) noexcept nogil:
+        """Where a slot notes the input of its batch and, next to it, the output."""
+        return self.pending_words + slot * PENDING_WORDS
+
+    cdef void begin_batch(
+        self, uint64_t slot, uint64_t input_seq, uint64_t output_seq,
+    ) noexcept nogil:
+        cdef uint64_t* pending = self.batch(slot)
         store_relaxed(pending, 0)  # a death between the stores leaves no half of two notes
         store_release(pending + 1, output_seq)
         store_release(pending, input_seq)
@@ -99,17 +108,21 @@ cdef class PageStores:
         """
         if not self.writable or slot >= PENDING:
             self.check(slot, PENDING, "pending slots")
-        cdef uint64_t* pending = self.pending_words + slot * PENDING_WORDS
+        self.commit_batch(slot, input_seq)
+
+    cdef int commit_batch(self, uint64_t slot, uint64_t input_seq) except -1:
+        cdef uint64_t* pending = self.batch(slot)
         cdef uint64_t begun_seq = load_relaxed(pending)
         if begun_seq != 0 and begun_seq != input_seq:
             raise PendingError(slot, begun_seq=begun_seq, input_seq=input_seq)
         store_release(pending, 0)
+        return 0
 
     def pending(self, uint64_t slot):
         """``(input_seq, output_seq)`` of a batch begun and not committed, or None."""
         if slot >= PENDING:
             raise IndexError(f"there are {PENDING} pending slots, there is no {slot}")
-        cdef uint64_t* pending = self.pending_words + slot * PENDING_WORDS
+        cdef uint64_t* pending = self.batch(slot)
         cdef uint64_t input_seq = load_acquire(pending)
         if input_seq == 0:
             return None

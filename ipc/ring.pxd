@@ -38,11 +38,13 @@ cdef class RingWriter:
     cdef bint put_record(self, const char* record) noexcept nogil
     cdef uint64_t publish_staged(self) noexcept nogil
     cdef uint64_t offer_records(self, const char* records, uint64_t count) noexcept nogil
+    cdef uint64_t left(self) noexcept nogil
     cdef uint64_t room(self, uint64_t wanted) noexcept nogil
     cdef uint64_t slowest_gate(self) noexcept nogil
     cdef void stage(self, uint64_t seq, const char* record) noexcept nogil
     cdef void show(self, uint64_t count) noexcept nogil
     cdef void resume(self) noexcept nogil
+    cdef void fetch_next(self) noexcept nogil
 
 
 cdef class RingReader:
@@ -59,3 +61,5 @@ cdef class RingReader:
     cdef bint next_record(self, char* into) noexcept nogil
     cdef uint64_t next_records(self, char* into, uint64_t count_max) noexcept nogil
     cdef void skip_lapped(self) noexcept nogil
+    cdef void commit_read(self) noexcept nogil
+    cdef void fetch_next(self) noexcept nogil

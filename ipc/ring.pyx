@@ -22,6 +22,7 @@ from ipc.atomics cimport (
     load_acquire,
     load_relaxed,
     monotonic_ns,
+    prefetch_bytes,
     prefetch_line,
     store_relaxed,
     store_release,
@@ -207,6 +208,12 @@ cdef class RingWriter:
             self.show(count)
         return self.seq
 
+    cdef void fetch_next(self) noexcept nogil:
+        """Bring into the caches what the next offer will write. No effect."""
+        prefetch_bytes(
+            self.slots + ((self.seq + self.staged) & self.mask) * self.slot_bytes, self.slot_bytes)
+        prefetch_bytes(self.published, sizeof(uint64_t))
+
     cdef uint64_t offer_records(self, const char* records, uint64_t count) noexcept nogil:
         cdef uint64_t done = 0
         cdef uint64_t chunk, index
@@ -272,6 +279,9 @@ cdef class RingWriter:
     @property
     def free(self) -> int:
         """How many records fit at this moment; a broadcast ring: its capacity."""
+        return self.left()
+
+    cdef uint64_t left(self) noexcept nogil:
         if self.gate_count == 0:
             return self.capacity
         self.gate = self.slowest_gate()
@@ -403,8 +413,22 @@ cdef class RingReader:
 
     def commit(self) -> None:
         """Store the cursor: all records read so far are done with. Without a cursor: nothing."""
+        self.commit_read()
+
+    cdef void commit_read(self) noexcept nogil:
         if self.cursor != NULL:
             store_release(self.cursor, self.position.next_seq - 1)
+
+    cdef void fetch_next(self) noexcept nogil:
+        """Bring into the caches where the next record will be, and the cursor. No effect."""
+        cdef const char* slot = (
+            self.position.slots
+            + ((self.position.next_seq - 1) & self.position.mask) * self.position.slot_bytes
+        )
+        prefetch_line(slot)
+        prefetch_line(slot + SECOND_LINE)
+        if self.cursor != NULL:
+            prefetch_bytes(self.cursor, sizeof(uint64_t))
 
     def seek(self, uint64_t seq) -> None:
         """Make ``seq`` the next record to read; nothing counts as lost. A cursor stays as it is.

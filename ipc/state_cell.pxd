@@ -23,6 +23,7 @@ cdef class CellWriter:
     cdef str name
 
     cdef void write_value(self, size_t index, const char* value) noexcept nogil
+    cdef void fetch(self, size_t index) noexcept nogil
 
 
 cdef class CellReader:

@@ -18,6 +18,7 @@ from ipc.atomics cimport (
     fence_seq_cst,
     load_acquire,
     load_relaxed,
+    prefetch_bytes,
     store_release,
 )
 from ipc.bell cimport Bell, BellState, ring_if_parked
@@ -130,6 +131,14 @@ cdef class CellWriter:
             fence_seq_cst()  # version before the look at the bells; pairs with Parker.raise_word
             for bell in range(self.bell_count):
                 ring_if_parked(self.bells[bell])
+
+    cdef void fetch(self, size_t index) noexcept nogil:
+        """Bring into the caches what the next write of a cell will touch. No effect."""
+        cdef const char* cell = self.cells.first + index * self.cells.cell_stride
+        cdef uint64_t version = load_relaxed(<uint64_t*> cell) + 1
+        prefetch_bytes(cell, sizeof(uint64_t))
+        prefetch_bytes(
+            cell + COPIES_OFFSET + (version & 1) * self.cells.copy_stride, self.cells.value_bytes)
 
     def write(self, Py_ssize_t index) -> None:
         """Make the bound buffer the value of cell ``index``.

@@ -71,18 +71,20 @@ cdef uint32_t crc_of(uint32_t crc, const uint8_t *data, size_t length) noexcept 
     return crc
 
 
+cdef uint32_t slot_crc(const uint8_t *slot) noexcept nogil:
+    """``entry_crc`` of a whole slot."""
+    cdef uint32_t crc = crc_of(0xFFFFFFFF, slot + BODY_BEGIN, CRC_BEGIN - BODY_BEGIN)
+    return crc_of(crc, slot + CRC_END, ENTRY_END - CRC_END) ^ <uint32_t> 0xFFFFFFFF
+
+
 def entry_crc(buffer) -> int:
     """CRC-32 of a journal slot without the stamp, the publish time and the CRC itself."""
     cdef Py_buffer view
-    cdef const uint8_t *slot
-    cdef uint32_t crc
     PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
     try:
         if view.len != ENTRY_END:
             raise ValueError(f"a journal slot has {ENTRY_END} bytes, not {view.len}")
-        slot = <const uint8_t *> view.buf
-        crc = crc_of(0xFFFFFFFF, slot + BODY_BEGIN, CRC_BEGIN - BODY_BEGIN)
-        return crc_of(crc, slot + CRC_END, ENTRY_END - CRC_END) ^ <uint32_t> 0xFFFFFFFF
+        return slot_crc(<const uint8_t *> view.buf)
     finally:
         PyBuffer_Release(&view)
 

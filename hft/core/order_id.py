@@ -79,27 +79,3 @@ def epoch_of(order_id: int) -> int:
 def sequence_of(order_id: int) -> int:
     """Number of the order within its source and epoch."""
     return order_id & SEQUENCE_MAX
-
-
-class OrderIdMaker:
-    """Hands out the ids of one source in one epoch, in ascending order."""
-
-    __slots__ = ("_last_id", "_next_id", "epoch", "source")
-
-    def __init__(self, source: int, epoch: int) -> None:
-        self.source = source
-        self.epoch = epoch
-        self._next_id = make_order_id(source, epoch, 1)
-        self._last_id = make_order_id(source, epoch, SEQUENCE_MAX)
-
-    def next(self) -> int:
-        """A fresh id.
-
-        Raises:
-            OrderIdsExhaustedError: all 16,777,215 ids of the epoch are used.
-        """
-        order_id = self._next_id
-        if order_id > self._last_id:
-            raise OrderIdsExhaustedError(source=self.source, epoch=self.epoch)
-        self._next_id = order_id + 1
-        return order_id

@@ -13,4 +13,7 @@ cdef class OrderTable:
     cdef Py_ssize_t _foreign_rows
     cdef readonly object trades
 
+    cdef int take_row(self, Order order) except -2
+    cdef Order known(self, uint64_t order_id)
+    cdef int free_row(self, uint64_t order_id) except -2
     cdef int _enter(self, Order order, Py_ssize_t row) except -1

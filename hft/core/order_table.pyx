@@ -33,6 +33,10 @@ cdef class OrderTable:
 
     def add(self, Order order not None):
         """Give the order a row; returns its index, or -1: the table is full for such orders."""
+        return self.take_row(order)
+
+    cdef int take_row(self, Order order) except -2:
+        cdef int row
         if not self._free or (not order.is_own() and self._foreign_rows >= OF_OTHERS_MAX):
             return -1
         row = self._free.pop()
@@ -45,11 +49,12 @@ cdef class OrderTable:
         self._enter(order, row)
 
     cdef int _enter(self, Order order, Py_ssize_t row) except -1:
-        assert order.order_id not in self._by_id
+        order_id = order.order_id  # a number for all dictionaries
+        assert order_id not in self._by_id
         assert self._rows[row] is None
         self._rows[row] = order
-        self._by_id[order.order_id] = order
-        self._closed.pop(order.order_id, None)
+        self._by_id[order_id] = order
+        self._closed.pop(order_id, None)
         self._foreign_rows += 0 if order.is_own() else 1
         order.row = row
         order.trades = self.trades
@@ -63,7 +68,11 @@ cdef class OrderTable:
 
     def remove(self, uint64_t order_id):
         """Free the order's row, remembering the order for late events; returns the row, or -1."""
+        return self.free_row(order_id)
+
+    cdef int free_row(self, uint64_t order_id) except -2:
         cdef Order order = self._by_id.pop(order_id, None)
+        cdef int row
         if order is None:
             return -1
         row = order.row
@@ -98,7 +107,12 @@ cdef class OrderTable:
 
     def find(self, uint64_t order_id):
         """The order, closed or not, as far as it is remembered."""
-        return self._by_id.get(order_id) or self._closed.get(order_id)
+        return self.known(order_id)
+
+    cdef Order known(self, uint64_t order_id):
+        key = order_id
+        order = self._by_id.get(key)
+        return self._closed.get(key) if order is None else order
 
     def find_venue(self, instrument_id, venue_order_id):
         """The bound order with that venue order id, closed or not."""

@@ -1,6 +1,9 @@
 """One order as C sees it."""
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from hft.core.generated.records cimport hft_order
+from hft.core.generated.views cimport Decision
+
 
 cdef class Order:
     cdef public uint64_t order_id
@@ -40,6 +43,7 @@ cdef class Order:
     cdef uint16_t cancel_reason_code
 
     cdef bint is_own(self) noexcept
+    cdef void write_row(self, hft_order *row) noexcept
     cdef bint seen(self, int64_t venue_order_id) except -1
     cdef void set_terms(self, int64_t price_e8, int64_t qty_e8, int64_t venue_ns) noexcept
     cdef void amend_answered(self) noexcept
@@ -50,3 +54,6 @@ cdef class Order:
     cdef int end(self, int state, int reason) except -1
     cdef int raise_cum(self, int64_t cum_qty_e8) except -1
     cdef int evaluate(self) except -1
+
+
+cdef Order order_of(Decision view, object trades)

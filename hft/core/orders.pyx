@@ -130,29 +130,7 @@ cdef class Order:
     @staticmethod
     def of_decision(Decision view not None, trades):
         """The order that an approved PLACE asks for; ``trades`` are those of its table."""
-        cdef const hft_decision *decision = <const hft_decision *> view.data
-        cdef Order order = Order.__new__(Order)
-        assert decision.order_id > 0
-        assert decision.qty_e8 > 0
-        assert decision.side == 1 or decision.side == -1
-        order.order_id = decision.order_id
-        order.instrument_id = decision.instrument_id
-        order.strategy_id = decision.strategy_id
-        order.side_code = decision.side
-        order.price_e8 = decision.price_e8
-        order.qty_e8 = order.leaves_qty_e8 = decision.qty_e8
-        order.order_type_code = decision.order_type
-        order.tif_code = decision.tif
-        order.good_till_s = decision.good_till_s
-        order.is_post_only = decision.is_post_only != 0
-        order.is_reduce_only = decision.is_reduce_only != 0
-        order.state_code = STATE_PENDING_NEW
-        order.pending_code = ACTION_PLACE
-        order.decision_seq = decision.seq
-        order.origin_ns = decision.origin_ns
-        order.row = -1
-        order.trades = trades
-        return order
+        return order_of(view, trades)
 
     @classmethod
     def adopt(
@@ -476,7 +454,9 @@ cdef class Order:
 
     def fill_row(self, OrderRow view not None):
         """Write everything into a row of the ``orders`` table."""
-        cdef hft_order *row = <hft_order *> view.data
+        self.write_row(<hft_order *> view.data)
+
+    cdef void write_row(self, hft_order *row) noexcept:
         row.kind = KIND_ORDER
         row.instrument_id, row.origin_ns = self.instrument_id, self.origin_ns
         row.order_id, row.venue_order_id = self.order_id, self.venue_order_id
@@ -640,3 +620,30 @@ cdef class Order:
         assert 0 <= self.traded_qty_e8 <= cum_qty_e8 <= self.qty_e8
         assert self.state_code >= FIRST_TERMINAL or cum_qty_e8 + self.leaves_qty_e8 == self.qty_e8
         return 0
+
+
+cdef Order order_of(Decision view, object trades):
+    """``Order.of_decision``."""
+    cdef const hft_decision *decision = <const hft_decision *> view.data
+    cdef Order order = Order.__new__(Order)
+    assert decision.order_id > 0
+    assert decision.qty_e8 > 0
+    assert decision.side == 1 or decision.side == -1
+    order.order_id = decision.order_id
+    order.instrument_id = decision.instrument_id
+    order.strategy_id = decision.strategy_id
+    order.side_code = decision.side
+    order.price_e8 = decision.price_e8
+    order.qty_e8 = order.leaves_qty_e8 = decision.qty_e8
+    order.order_type_code = decision.order_type
+    order.tif_code = decision.tif
+    order.good_till_s = decision.good_till_s
+    order.is_post_only = decision.is_post_only != 0
+    order.is_reduce_only = decision.is_reduce_only != 0
+    order.state_code = STATE_PENDING_NEW
+    order.pending_code = ACTION_PLACE
+    order.decision_seq = decision.seq
+    order.origin_ns = decision.origin_ns
+    order.row = -1
+    order.trades = trades
+    return order

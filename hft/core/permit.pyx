@@ -8,12 +8,6 @@ from libc.stdint cimport int64_t, uint64_t
 
 from hft.records import TradingState
 
-cdef enum:
-    STATE_BITS = 2
-    STATE_MASK = 3
-    REDUCING = 1
-    NS_PER_US = 1_000
-
 assert REDUCING == TradingState.REDUCING
 
 
@@ -34,9 +28,9 @@ def permit_state(uint64_t word):
 
 def permit_is_reducing(uint64_t word) -> bool:
     """True when the word allows only what shrinks a position, whether or not it has expired."""
-    return word & STATE_MASK == REDUCING
+    return is_reducing(word)
 
 
 def permit_grants(uint64_t word, int64_t now_ns) -> bool:
     """True while orders may be sent at all: not halted and not expired."""
-    return word & STATE_MASK != 0 and now_ns < <int64_t> (word >> STATE_BITS) * NS_PER_US
+    return grants(word, now_ns)

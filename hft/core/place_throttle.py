@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from hft.core.throttle import PauseEnd
 from hft.records import Reason
 from hft.units import INT64_MAX, NS_PER_MS, NS_PER_S
 
@@ -26,13 +27,13 @@ _LIMITS: Final = (Reason.NONE, Reason.VENUE_OVERLOAD, Reason.VENUE_RATE_LIMIT)
 """Not the strategy's doing: these have pauses of their own."""
 
 
-class PlaceThrottle:
+class PlaceThrottle(PauseEnd):
     """Says whether a new order of a strategy may be sent now.
 
     ``until_ns``: nothing has to be asked from then on.
     """
 
-    __slots__ = ("_overload_until_ns", "_overloads", "_pauses", "_rejects", "_standing", "until_ns")
+    __slots__ = ("_overload_until_ns", "_overloads", "_pauses", "_rejects", "_standing")
 
     def __init__(self) -> None:
         self._rejects: dict[tuple[int, Reason], deque[int]] = {}

@@ -17,6 +17,7 @@ cdef class WindowLimit:
     cdef int64_t count(self, int64_t now_ns) noexcept
     cdef bint take_if_room(self, int64_t now_ns, int64_t n, int64_t allowed) noexcept
     cdef void push(self, int64_t now_ns, int64_t n) noexcept
+    cdef void charge(self, int64_t now_ns, int64_t n) noexcept
 
 
 cdef class VenueBudget:
@@ -25,3 +26,10 @@ cdef class VenueBudget:
     cdef readonly WindowLimit weight_1m
     cdef readonly int64_t blocked_until_ns
     cdef readonly int64_t paused_until_ns
+
+    cpdef object place_refusal(self, int64_t now_ns)
+    cpdef object took_place(self, int64_t now_ns)
+
+
+cdef class PauseEnd:
+    cdef public int64_t until_ns

@@ -58,8 +58,7 @@ cdef class WindowLimit:
 
     def take(self, int64_t now_ns, int64_t n=1):
         """Count ``n`` messages that are sent in any case."""
-        self.count(now_ns)
-        self.push(now_ns, n)
+        self.charge(now_ns, n)
 
     def set_observed(self, int64_t now_ns, int64_t count):
         """The venue has counted ``count`` in its window: what we did not know of was others'."""
@@ -83,6 +82,11 @@ cdef class WindowLimit:
             return False
         self.push(now_ns, n)
         return True
+
+    cdef void charge(self, int64_t now_ns, int64_t n) noexcept:
+        """Count ``n`` messages that are sent in any case."""
+        self.count(now_ns)
+        self.push(now_ns, n)
 
     cdef void push(self, int64_t now_ns, int64_t n) noexcept:
         cdef int64_t *stamps = <int64_t *> self._stamps.data.as_longlongs
@@ -136,7 +140,7 @@ cdef class VenueBudget:
         """The venue asked for fewer requests; a later end replaces an earlier one."""
         self.paused_until_ns = max(self.paused_until_ns, until_ns)
 
-    def place_refusal(self, int64_t now_ns):
+    cpdef object place_refusal(self, int64_t now_ns):
         """Why a place or amend may not be sent now; NONE: it may."""
         if now_ns < self.blocked_until_ns:
             return VENUE_BANNED
@@ -171,10 +175,10 @@ cdef class VenueBudget:
             and self.weight_1m.room(now_ns) >= weight
         )
 
-    def took_place(self, int64_t now_ns):
+    cpdef object took_place(self, int64_t now_ns):
         """A place or amend left."""
-        self.orders_10s.take(now_ns)
-        self.orders_1m.take(now_ns)
+        self.orders_10s.charge(now_ns, 1)
+        self.orders_1m.charge(now_ns, 1)
 
     def took_cancel(self, int64_t now_ns):
         """A cancel left."""
@@ -192,3 +196,7 @@ cdef class VenueBudget:
     def observe_weight(self, int64_t now_ns, int64_t weight_1m, int64_t others=0):
         """The venue's own weight count, without what other roles say they ``others`` used."""
         self.weight_1m.set_observed(now_ns, weight_1m - others)
+
+
+cdef class PauseEnd:
+    """Until when somebody has to be asked before a new order is sent, monotonic."""

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from hft.core.generated.records cimport hft_decision, hft_header
 from hft.core.generated.views cimport Decision, TopOfBook
+from hft.core.order_ids cimport OrderIdMaker
 from hft.strategy.change cimport Inventory
 from hft.strategy.targets cimport QuoteTargets
 
@@ -20,6 +21,7 @@ cdef class Desk:
     cdef uint32_t instrument_id
     cdef uint16_t instrument_version
     cdef bint is_trading
+    cdef readonly OrderIdMaker order_ids
     cdef readonly uint16_t strategy_id
     cdef int64_t place  # strategy and instrument, as hft/roles/callback_note.py notes them
     cdef readonly QuoteTargets targets

@@ -4,6 +4,7 @@ from typing import Any, Final, final
 from hft.config import StrategyConfig
 from hft.core.generated.views import Decision, RecordView, TopOfBook
 from hft.core.instruments import InstrumentRules
+from hft.core.order_ids import OrderIdMaker
 from hft.records import Mode
 from hft.strategy.change import Inventory
 from hft.strategy.targets import QuoteTargets
@@ -42,11 +43,13 @@ class Desk:
         plugin: Any,
         instrument: InstrumentRules,
         inventory: Inventory,
-        strategy_id: int,
+        order_ids: OrderIdMaker,
         mode: Mode,
     ) -> None: ...
     @property
     def config(self) -> StrategyConfig: ...
+    @property
+    def order_ids(self) -> OrderIdMaker: ...
     @property
     def strategy_id(self) -> int: ...
     @property

@@ -5,6 +5,7 @@ from libc.string cimport memcpy
 
 from hft.core.generated.records cimport hft_decision, hft_header
 from hft.core.generated.views cimport Decision, RecordView, TopOfBook
+from hft.core.order_ids cimport OrderIdMaker
 from hft.strategy.change cimport Inventory
 from hft.strategy.orders cimport better_e8
 from hft.strategy.targets cimport QuoteTargets
@@ -60,12 +61,13 @@ cdef class Desk:
     ``refusal``: the newest of the ``refusals`` that risk has told.
     """
 
-    def __init__(self, config, plugin, instrument, Inventory inventory not None, strategy_id,
-                 mode):
+    def __init__(self, config, plugin, instrument, Inventory inventory not None,
+                 OrderIdMaker order_ids not None, mode):
         self.config = config
         self.instrument = instrument
-        self.strategy_id = strategy_id
-        self.place = Note(strategy_id, instrument.instrument_id, Callback.LOADING).word
+        self.order_ids = order_ids
+        self.strategy_id = order_ids.source
+        self.place = Note(self.strategy_id, instrument.instrument_id, Callback.LOADING).word
         self.targets = QuoteTargets(instrument)
         self.set_mode(mode, inventory)
         self.install(plugin)

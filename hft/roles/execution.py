@@ -16,7 +16,6 @@ from typing import Any, Final
 from hft import counters
 from hft.core.generated.views import Decision
 from hft.core.orders import Order
-from hft.core.permit import permit_grants
 from hft.counters import RoleState
 from hft.errors import HftError, UsageError
 from hft.records import Action, Mode, Reason
@@ -151,7 +150,7 @@ class Execution(OrderEntry):
         )
         for _ in range(REHEARSALS_AT_START):
             self._rehearsal.run()
-        self._opening = loop.create_task(self._rehearsal.line.open())
+        self._opening = loop.create_task(self._rehearsal.open())
 
     # -- sessions -------------------------------------------------------------------------------
 
@@ -233,18 +232,6 @@ class Execution(OrderEntry):
         """The other half, at another time: what the venue says of the order rehearsed last."""
         if self._rehearsal is not None:
             self._rehearsal.answer(now_ns)
-
-    def look_ahead(self, now_ns: int) -> None:
-        """Read what the next order will read and write, which no rehearsal touches."""
-        self._keeper.look_ahead()
-        self._budget.place_refusal(now_ns)
-        permit_grants(self._permit.load(), now_ns)
-        _ = self._halt.is_set, self._risk_epoch.load(), self._decisions.has_work
-        _ = self._session.is_ready, self._is_open, self._rest.venue_ns
-        for counter in (counters.SENT.id, counters.JOURNALLED.id):
-            self._page.counter(counter)
-        for histogram in (counters.EXECUTION_NS.id, counters.TICK_TO_TRADE_NS.id):
-            self._page.histogram_max(histogram)
 
     def _consume_other(self, decision: Decision, now_ns: int) -> None:
         """Journal a decision other than a new order, and act on it if it may be acted on."""
@@ -389,7 +376,7 @@ class Execution(OrderEntry):
         self._session.stop()
         if self._rehearsal is not None:
             self._opening.cancel()
-            self._rehearsal.line.close()
+            self._rehearsal.close()
         self._by_rest.stop()
         self._users.stop()
         self._resolver.stop()

@@ -89,8 +89,6 @@ class OrderKeeper(OrderStores):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._context = context
-        self._next_entry, _ = context.observer("journal", 1)
-        self._next_record, _ = context.observer("executions", 1)
         self.symbols = {i.instrument_id: i.symbol for i in context.plan.instruments}
         self.newest_trades: dict[int, int] = {}
         """Newest trade in the journal, by instrument: what a gap hid came after it."""
@@ -165,15 +163,6 @@ class OrderKeeper(OrderStores):
         entry.strategy_id, entry.action = decision.strategy_id, decision.action
         entry.side, entry.instrument_id = decision.side, decision.instrument_id
         self._append(JournalKind.CONSUMED, exec_kind, reason)
-
-    def look_ahead(self) -> None:
-        """Read what the next order will be written into, so that it lies in the caches."""
-        self._next_entry.seek(self._journal.next_seq)
-        self._next_record.seek(self._executions.next_seq)
-        _ = self._next_entry.has_work, self._next_record.has_work
-        _ = self._executions.free, self._journal_cursor.value, self.table.find(0)
-        if self.table.free_rows:
-            self._rows.read(self.table.next_row)
 
     # -- the journal ----------------------------------------------------------------------------
 

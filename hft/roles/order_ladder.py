@@ -17,6 +17,7 @@ from hft.core.orders import Order
 from hft.errors import HftError, VenueError
 from hft.records import Action, OrderState, Reason
 from hft.roles.order_desk import OrderDesk
+from hft.roles.order_gate import OrderGate
 from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.errors import classify
 from hft.venues.binance_usdm.rest import TRADES_PER_PAGE
@@ -75,6 +76,7 @@ class OrderLadder:
         self._catch_symbol = catch_symbol
         self._has_gap = has_gap
         self._questions: dict[int, _Question] = {}
+        self.gate: Final = OrderGate(self._questions)
 
     def __len__(self) -> int:
         return len(self._questions)

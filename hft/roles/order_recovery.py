@@ -56,8 +56,6 @@ class OrderRecovery:
         self._held_ns = 0
         self.is_holding = True
         """The user stream is up, and trades from before are still being fetched."""
-        self.is_recovered = False
-        """Our books and the venue's lists have been compared since the user stream came up."""
         self._catching = asyncio.Lock()
         self._differs = 0
         self._differs_ns = 0
@@ -67,6 +65,15 @@ class OrderRecovery:
     def use(self, ladder: OrderLadder) -> None:
         """What is to be asked about goes there."""
         self._ladder = ladder
+
+    @property
+    def is_recovered(self) -> bool:
+        """Our books and the venue's lists have been compared since the user stream came up."""
+        return self._ladder.gate.is_recovered
+
+    @is_recovered.setter
+    def is_recovered(self, is_recovered: bool) -> None:
+        self._ladder.gate.is_recovered = is_recovered
 
     # -- the user stream ------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from hft.core.permit import pack_permit
 from hft.records import Action, Kind, Mode, OrderType, Side, Tif, TradingState
 from hft.roles.context import Context
 from hft.roles.order_events import OrderEvents
+from hft.roles.order_gate import OrderGate
 from hft.roles.scratch import ScratchContext
 from hft.units import E8, INT64_MAX
 from hft.venues.binance_usdm.endpoints import Endpoints
@@ -52,14 +53,9 @@ _FILL: Final = (
 class _Calm:
     """A resolver that has nothing to resolve."""
 
-    is_recovered = True
-
     def __init__(self, events: OrderEvents) -> None:
         self.on_update = events.on_update
-
-    def is_settled(self, instrument_id: int) -> bool:
-        """Every order is known."""
-        return True
+        self.gate = OrderGate({}, is_recovered=True)
 
 
 class OrderRehearsal:
@@ -75,9 +71,10 @@ class OrderRehearsal:
     ) -> None:
         scratch = ScratchContext(context)
         twin = type(real)(scratch)
-        self.line = SilentLine()
+        endpoints = Endpoints.from_config(context.config.venue)
+        self.line = SilentLine(is_tls=endpoints.api.startswith("wss:"))
         self._session = silent_session(
-            Endpoints.from_config(context.config.venue),
+            endpoints,
             credentials,
             self.line,
             twin._on_reply,
@@ -101,6 +98,16 @@ class OrderRehearsal:
         self.count = 0
         """Orders rehearsed so far."""
         self._is_fill_next = False
+
+    async def open(self) -> None:
+        """From now on orders go out into a connection; until then they vanish."""
+        await self.line.open()
+        self._session.refresh()
+
+    def close(self) -> None:
+        """Hang up."""
+        self.line.close()
+        self._session.refresh()
 
     def _fill_decision(self, instrument_id: int) -> None:
         decision = self._decision
@@ -127,6 +134,7 @@ class OrderRehearsal:
         self._decisions.offer()
         twin._request_id = 0  # what was written down beforehand answers request 1
         twin._take_decisions(now_ns)
+        self.line.drain()
 
     def answer(self, now_ns: int) -> None:
         """The venue's answer to the order placed last, or its fill: in turns, to be short."""

@@ -81,7 +81,7 @@ class OrderResolver:
             lambda: self._recovery.is_holding,
         )
         self._recovery.use(self._ladder)
-        self.is_settled = self._ladder.is_settled
+        self.is_settled, self.gate = self._ladder.is_settled, self._ladder.gate
         self._countdown_ms = config.execution.countdown_ms
         pages = [context.page_of(role) for role in COUNTDOWN_ROLES]
         self._countdown = OrderCountdown(self._desk, context.page, pages, self._countdown_ms)

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 from hft.core.generated.views cimport Execution, Journal
 from hft.core.generated.views cimport Order as OrderRow
 from hft.core.order_table cimport OrderTable
+from hft.core.orders cimport Order
 from ipc.page_stores cimport PageStores
 from ipc.ring cimport RingWriter
 from ipc.state_cell cimport CellWriter
@@ -26,3 +27,12 @@ cdef class OrderStores:
     cdef public uint64_t _journal_seq
     cdef public uint64_t _free_min
     cdef public object _outbox
+    cdef public bint _calls_by_name
+
+    cdef bint is_crowded(self) except -1
+    cdef int begin_place(self, Order order) except -1
+    cdef int note_sent(self, Order order, int64_t now_ns, int64_t origin_ns) except -1
+    cdef int append_entry(self, int kind, int exec_kind, int reason) except -1
+    cdef int store_row(self, Order order) except -1
+    cdef int offer_execution(self) except -1
+    cdef int move_cursor(self) except -1

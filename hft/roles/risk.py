@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from hft import counters, graph
-from hft.core.generated.views import Decision, Execution, Intent, MarkPrice, Position, TopOfBook
+from hft.core.generated.views import Decision, Execution, MarkPrice, Position, TopOfBook
 from hft.core.generated.views import Order as OrderRow
 from hft.core.instruments import InstrumentRules
 from hft.core.order_id import SOURCE_MAX
@@ -17,11 +17,11 @@ from hft.core.policies import Limits, changes_between, manual_limits_for
 from hft.core.risk import RiskBook
 from hft.counters import RoleState
 from hft.errors import UsageError
-from hft.graph import RingId
 from hft.records import AlertCode, ExecKind, Mode, Reason, TradingState
 from hft.roles import limits_file
 from hft.roles.alerts import Severity
 from hft.roles.context import Context, InstrumentWatch
+from hft.roles.risk_intake import RiskIntake
 from hft.roles.risk_judge import Judge
 from hft.roles.risk_rehearsal import RiskRehearsal
 from hft.roles.risk_watch import RiskWatch
@@ -29,21 +29,10 @@ from hft.units import INT64_MAX, NS_PER_MS, NS_PER_S
 from ipc import Command, RingReader
 
 EXECUTIONS_PER_CYCLE_MAX: Final = 64
-INTENTS_PER_CYCLE_MAX: Final = 64
-MANUAL_PER_CYCLE_MAX: Final = 4
-"""By hand nobody asks for more; strategies do not wait for it."""
-COMMANDS_EVERY_NS: Final = 20 * NS_PER_MS
-CELLS_EVERY_NS: Final = 50 * NS_PER_MS
 _AGREES: Final = counters.AGREES.id
 _DIFFERS: Final = counters.DIFFERS.id
-_JUDGED: Final = counters.JUDGED.id
-_APPROVED: Final = counters.APPROVED.id
-_REFUSED: Final = counters.REFUSED.id
-_RISK_NS: Final = counters.RISK_NS.id
 WATCHED_KINDS: Final = (int(ExecKind.FILL), int(ExecKind.REJECTED))
 """What breakers count."""
-PENDING_SLOT: Final = 0
-"""Place in the role page where the batch in the making is noted."""
 STATE_SLOT: Final = 1
 """Place in the role page that keeps the trading state: the permit may grant less for a while."""
 STATE_PLAIN: Final = 1
@@ -51,8 +40,6 @@ STATE_CLOSING: Final = 2
 """How the state there is meant: for everybody, or for the one who closes the positions."""
 CLOSING_NS_MAX: Final = 150 * NS_PER_S
 """So long positions of a halted system may be closed: then the halt is latched in any case."""
-MANUAL_SLOT: Final = 2
-"""As ``PENDING_SLOT``, for what is asked for by hand."""
 FOREIGN_KINDS: Final = (ExecKind.ADOPTED, ExecKind.FILL)
 FORCED_CLOSES: Final = {
     Reason.LIQUIDATION: "the venue liquidates a position",
@@ -62,72 +49,37 @@ FORCED_CLOSES: Final = {
 """Whoever does these knows better than our books: nothing more is sent before a person looked."""
 
 
-class _Intake(NamedTuple):
-    """A ring of intents, and where the one in the making is noted."""
-
-    intents: RingReader
-    intent: Intent
-    slot: int
-    ring: RingId
-    """Its id, and with that its cursor in the page."""
-    most: int
-    """So many in one turn."""
-
-
-class Risk:
+class Risk(RiskIntake):
     """Judges every intent and grants the permit that execution checks before each send."""
 
     name = "risk"
 
     def __init__(self, context: Context) -> None:
+        executions, execution_buffer = context.ring_reader("executions")
+        paper_executions, paper_buffer = context.ring_reader("executions.paper")
+        super().__init__(context, executions, paper_executions)
         self._context = context
-        self._page = context.page
         self._config = context.config.risk
-        self._decisions, decision_buffer = context.ring_writer("decisions")
-        self._intents, intent_buffer = context.ring_reader("intents.strategy")
-        self._manual, manual_buffer = context.ring_reader("intents.manual")
-        self._executions, execution_buffer = context.ring_reader("executions")
-        self._paper_executions, paper_buffer = context.ring_reader("executions.paper")
+        self._executions, self._paper_executions = executions, paper_executions
         self._tops, top_buffer = context.cell_reader("tops")
         self._marks, mark_buffer = context.cell_reader("marks")
-        self._decision, self._intent = Decision(decision_buffer), Intent(intent_buffer)
-        self._by_strategies = _Intake(
-            self._intents, self._intent, PENDING_SLOT, RingId.INTENTS, INTENTS_PER_CYCLE_MAX
-        )
-        self._by_hand = _Intake(
-            self._manual, Intent(manual_buffer), MANUAL_SLOT, RingId.MANUAL, MANUAL_PER_CYCLE_MAX
-        )
         self._execution = Execution(execution_buffer)
         self._paper_execution = Execution(paper_buffer)
         self._top, self._mark = TopOfBook(top_buffer), MarkPrice(mark_buffer)
         self._permit = context.permit()
-        self._halt = context.halt
-        self._account = context.page_of("account")
         self._execution_page = context.page_of("execution")
         self._positions, position_buffer = context.cell_reader("positions")
         self._position = Position(position_buffer)
         self._adjusted_e8: dict[int, int] = {}
         self._instruments = InstrumentWatch(context)
-        self._state = TradingState.HALTED
         self._limits: Limits
-        self._cells_ns = 0
-        self._due_ns = 0
-        """When the permit has to be renewed."""
-        self._allowed = TradingState.HALTED
-        """What is granted in this turn."""
-        self._commanded_ns = 0
         self._dropped = 0
         self._cause = "risk began"
-        self._closing_until_ns = 0
-        """While positions are closed after a halt: nobody else may send anything. 0: not now."""
-        self._told_state: TradingState | None = None
         self._book: RiskBook
         self._paper: RiskBook
         self._observed: RiskBook
         self._watch: RiskWatch
-        self._desk: Judge
         self._rehearsal: RiskRehearsal
-        self._next_decision: RingReader
         self._asking: list[tuple[int, int]]
         """Instruments and strategies that ask for orders."""
 
@@ -153,7 +105,6 @@ class Risk:
         self._read_instruments()
         self._resume()
         self._rehearsal = RiskRehearsal(self, self._context)
-        self._next_decision, _ = self._context.observer("decisions", 1)
         self._asking = [
             (self._context.plan.instrument_id(symbol), strategy_id)
             for strategy_id, strategy in enumerate(self._context.config.strategies, start=1)
@@ -246,27 +197,10 @@ class Risk:
 
     # -- cycle ----------------------------------------------------------------------------------
 
-    def do_work(self, now_ns: int) -> int:
-        """Executions first: a fill changes what may be approved."""
-        work_count = self._poll_executions(now_ns) if self._executions.has_work else 0
-        if self._paper_executions.has_work:
-            work_count += self._poll_paper()
-        if self._closing_until_ns:
-            self._watch_closing(now_ns)
-        granted = self._allowed = self._granted()
-        work_count += self._judge(now_ns)
-        if granted is not self._told_state or now_ns >= self._due_ns:
-            self._renew(now_ns)
-        if now_ns - self._cells_ns >= CELLS_EVERY_NS:
-            self._look(now_ns)
-        if now_ns - self._commanded_ns >= COMMANDS_EVERY_NS:
-            self._commanded_ns = now_ns
-            work_count += self._obey(now_ns)
-        return work_count
-
     def _look(self, now_ns: int) -> None:
         """What no single intent asks for, when those that waited have their answer."""
         self._cells_ns = now_ns
+        self._watch.waited_ns, self._waited_ns = self._waited_ns, 0
         profit_e8 = self._read_positions()
         self._read_instruments()
         self._measure_venue_clock()
@@ -354,62 +288,6 @@ class Risk:
             for book in (self._book, self._paper, self._observed):
                 book.venue_offset_ns = offset_ns
 
-    def _judge(self, now_ns: int) -> int:
-        """The person first: who trades by hand wants out of something."""
-        is_by_hand = self._manual.has_work
-        if not (is_by_hand or self._intents.has_work):
-            return 0
-        account = self._account
-        if account.gauge(_AGREES) or account.gauge(_DIFFERS):
-            self._desk.account_ns = account.beat_ns
-        count = self._take(self._by_hand, now_ns) if is_by_hand else 0
-        return count + self._take(self._by_strategies, now_ns)
-
-    def _take(self, intake: _Intake, now_ns: int) -> int:
-        """Judge what waits in one ring: each intent becomes one decision, whatever dies."""
-        count = approved = 0
-        intents, intent, slot, ring, most = intake
-        is_manual, watch = ring is RingId.MANUAL, self._watch
-        page, decisions, clock_ns = self._page, self._decisions, time.monotonic_ns
-        while count < most and decisions.free and intents.next():
-            reason = self._verdict(intent, now_ns, is_manual)
-            self._fill_decision(intent, reason, now_ns, ring)
-            seq = intent.seq
-            page.begin(slot, seq, decisions.next_seq)
-            # A second look at the clock, for the measurement only: the turn's may be older than
-            # the intent, when strategy and risk share a process. Before the offer: execution may
-            # run before it returns, when they share a cpu.
-            waited_ns = clock_ns() - intent.publish_ns
-            decisions.offer()
-            intents.commit()
-            page.commit(slot, seq)
-            count += 1
-            if not reason:
-                approved += 1
-            page.record_ns(_RISK_NS, waited_ns)
-            if waited_ns > watch.waited_ns:
-                watch.waited_ns = waited_ns
-        if count:
-            page.count(_JUDGED, count)
-            if approved:
-                page.count(_APPROVED, approved)
-            if approved < count:
-                page.count(_REFUSED, count - approved)
-        return count
-
-    def _verdict(self, intent: Intent, now_ns: int, is_manual: bool = False) -> int:
-        granted = self._allowed
-        if self._closing_until_ns and not is_manual:
-            granted = TradingState.HALTED
-        return self._desk.verdict(intent, now_ns, granted, is_manual)
-
-    def _granted(self) -> TradingState:
-        if self._halt.is_set:
-            return TradingState.HALTED
-        if self._account.gauge(_DIFFERS):
-            return min(self._state, TradingState.REDUCING)
-        return self._state
-
     def _set_state(self, state: TradingState, cause: str, how: int = STATE_PLAIN) -> None:
         """Change the state that a successor inherits; the permit follows it."""
         self._state, self._cause = state, cause
@@ -445,38 +323,27 @@ class Risk:
         for book in (self._book, self._paper, self._observed):
             book.set_manual_limits(limits)
 
-    def _fill_decision(
-        self, intent: Intent, reason: int, now_ns: int, ring: RingId = RingId.INTENTS
-    ) -> None:
-        self._desk.answer(self._decision, intent, reason, now_ns, ring)
-
     def rehearse(self, now_ns: int) -> None:
         """Nothing happens: keep the way of an intent in the caches."""
         self._rehearsal.run(now_ns)
-        self._look_ahead()
-
-    def _look_ahead(self) -> None:
-        """Read what the next intent will be judged by and answered with: no rehearsal does."""
-        page, decisions = self._page, self._decisions
         for instrument_id, strategy_id in self._asking:
             self._desk.look_ahead(instrument_id, strategy_id)
-        self._next_decision.seek(decisions.next_seq)
-        _ = self._next_decision.has_work, decisions.free, page.pending(PENDING_SLOT)
-        _ = page.counter(_JUDGED), page.counter(_APPROVED), page.histogram_max(_RISK_NS)
+        self.look_ahead()
 
     # -- permit and trading state ---------------------------------------------------------------
 
     def _renew(self, now_ns: int) -> None:
         """Store a fresh lease, or at once an empty one when trading is halted."""
-        granted = self._allowed = self._granted()
-        is_new = granted is not self._told_state
+        granted = TradingState(self._granted())
+        self._allowed = granted
+        is_new = granted != self._told_state
         if is_new:
             self._told_state = granted
             text = f"{granted.name}: {self._cause}"
             self._watch.tell(AlertCode.TRADING_STATE, Severity.WARNING, text, int(granted))
         if granted is TradingState.HALTED:
             self._due_ns = INT64_MAX
-            if self._permit.load() or self._state is not TradingState.HALTED:
+            if self._permit.load() or self._state != TradingState.HALTED:
                 self._permit.store(0)
                 self._set_state(TradingState.HALTED, "the halt is latched")
                 self._page.set_gauge(counters.PERMIT_STATE.id, 0)

@@ -8,6 +8,7 @@ from hft.core.generated.records cimport (
 from hft.core.generated.views cimport Decision, Intent, MarkPrice, TopOfBook
 from hft.core.risk cimport LimitValues, RiskBook, StrategyUse
 from hft.core.throttle cimport WindowLimit
+from ipc.atomics cimport prefetch_bytes
 from ipc.state_cell cimport CellReader
 
 from hft import records
@@ -20,21 +21,10 @@ cdef enum:
 assert (MODE_PAPER, MODE_OBSERVE) == (records.Mode.PAPER, records.Mode.OBSERVE)
 
 
-cdef extern from * nogil:
-    void __builtin_prefetch(const void *line, int for_writing, int how_long)
-
-
-cdef inline void fetch(const void *start, size_t size) noexcept nogil:
-    """Bring these bytes into the caches, to be written."""
-    cdef size_t offset
-    for offset in range(0, size, 64):
-        __builtin_prefetch(<const char *> start + offset, 1, 3)
-
-
 cdef void fetch_window(WindowLimit window) noexcept:
-    fetch(<const void *> window, sizeof(WindowLimit))
-    fetch(&window._stamps.data.as_longlongs[window.tail], sizeof(int64_t))
-    fetch(&window.counts.data.as_longlongs[window.tail], sizeof(int64_t))
+    prefetch_bytes(<const void *> window, sizeof(WindowLimit))
+    prefetch_bytes(&window._stamps.data.as_longlongs[window.tail], sizeof(int64_t))
+    prefetch_bytes(&window.counts.data.as_longlongs[window.tail], sizeof(int64_t))
 
 
 cdef class Judge:
@@ -43,17 +33,6 @@ cdef class Judge:
     ``live``, ``paper`` and ``observed`` are the exposures: one that is rebuilt is put in anew.
     ``account_ns``: when the account was last known to be right.
     """
-
-    cdef public RiskBook live
-    cdef public RiskBook paper
-    cdef public RiskBook observed
-    cdef public int64_t account_ns
-    cdef CellReader tops
-    cdef CellReader marks
-    cdef TopOfBook top
-    cdef MarkPrice mark
-    cdef uint16_t source
-    cdef uint64_t epoch
 
     def __init__(
         self, CellReader tops not None, TopOfBook top not None, CellReader marks not None,
@@ -87,11 +66,16 @@ cdef class Judge:
     def look_ahead(self, uint32_t instrument_id, uint64_t strategy_id):
         """Bring into the caches what this strategy's next order is judged by. No effect."""
         cdef RiskBook book = self.live
+        cdef hft_top_of_book top
+        cdef hft_mark_price mark
         assert strategy_id <= SOURCE_MAX
-        fetch(book.watched(instrument_id), sizeof(InstrumentExposure))
-        fetch(book.bounds, sizeof(LimitValues))
-        fetch(&book.strategies[strategy_id], sizeof(StrategyUse))
-        fetch(book.orders.free_rows, sizeof(OpenOrder))
+        if instrument_id < INSTRUMENTS_MAX:
+            self.tops.read_value(instrument_id, <char *> &top)
+            self.marks.read_value(instrument_id, <char *> &mark)
+        prefetch_bytes(book.watched(instrument_id), sizeof(InstrumentExposure))
+        prefetch_bytes(book.bounds, sizeof(LimitValues))
+        prefetch_bytes(&book.strategies[strategy_id], sizeof(StrategyUse))
+        prefetch_bytes(book.orders.free_rows, sizeof(OpenOrder))
         book.orders.find(book.last_ids[strategy_id] + 1)
         fetch_window(book.messages_1s)
         fetch_window(book.messages_10s)
@@ -103,7 +87,11 @@ cdef class Judge:
         Raises:
             CellContendedError: as ``CellReader.read``.
         """
-        cdef const hft_intent *asked = <const hft_intent *> intent.data
+        return self.judge(<const hft_intent *> intent.data, now_ns, trading_state, is_manual)
+
+    cdef int judge(
+        self, const hft_intent *asked, int64_t now_ns, int trading_state, bint is_manual,
+    ) except -1:
         cdef RiskBook book = self.book_of(asked.mode)
         if asked.instrument_id >= INSTRUMENTS_MAX:
             return REASON_INSTRUMENT_UNKNOWN
@@ -116,7 +104,14 @@ cdef class Judge:
         int64_t now_ns, uint16_t cause_ring,
     ):
         """Write the record that answers an intent from the ring ``cause_ring``."""
-        cdef const hft_intent *asked = <const hft_intent *> intent.data
-        self.book_of(asked.mode).fill_decision(
-            <hft_decision *> decision.data, asked, reason, now_ns, self.source, self.epoch,
+        self.fill(
+            <hft_decision *> decision.data, <const hft_intent *> intent.data, reason, now_ns,
             cause_ring)
+
+    cdef int fill(
+        self, hft_decision *decision, const hft_intent *asked, uint16_t reason, int64_t now_ns,
+        uint16_t cause_ring,
+    ) except -1:
+        self.book_of(asked.mode).fill_decision(
+            decision, asked, reason, now_ns, self.source, self.epoch, cause_ring)
+        return 0

@@ -29,7 +29,7 @@ from hft.records import (
 from hft.roles.context import Context
 from hft.roles.risk_watch import RiskWatch
 from hft.roles.scratch import ScratchContext
-from hft.units import E8
+from hft.units import E8, INT64_MAX
 
 if TYPE_CHECKING:
     from hft.roles.risk import Risk
@@ -68,7 +68,9 @@ class RiskRehearsal:
         twin._book = book
         twin._watch = RiskWatch(scratch, book)
         twin._desk = twin.make_judge(book, book, book)
-        twin._allowed = TradingState.ACTIVE
+        twin._state = twin._told_state = TradingState.ACTIVE
+        # No permit, no look around, no commands: a turn of the twin is an intent's way only.
+        twin._due_ns = twin._cells_ns = twin._commanded_ns = INT64_MAX
         self._twin = twin
         self._account = scratch.page_of("account")
         self._account.set_gauge(counters.AGREES.id, 1)
@@ -103,12 +105,11 @@ class RiskRehearsal:
 
     def run(self, now_ns: int) -> None:
         """The end of the last order, and an intent to place the next one."""
-        twin, intent = self._twin, self._intent
+        intent = self._intent
         self._end.order_id = intent.order_id
         self._executions.offer()
         self._account.beat(now_ns)
         intent.order_id += 1
         intent.decide_ns = intent.origin_ns = now_ns
         self._intents.offer()
-        twin._poll_executions(now_ns)
-        twin._judge(now_ns)
+        self._twin.do_work(now_ns)

@@ -141,7 +141,7 @@ class RiskWatch:
         self._round_trip = Peak(10 * NS_PER_S)
         self._round_trip_ns = 0
         self.waited_ns = 0
-        """The longest that an intent waited until it was judged, since the last look."""
+        """The longest that an intent waited until it was judged, between this look and the last."""
         self._quotes: dict[int, int] = {}
         self._distances: list[tuple[int, int]] = []
         self._down_ns = 0
@@ -371,7 +371,6 @@ class RiskWatch:
             self._down_ns = now_ns
         uses["user_stream_down_ms_max"] = now_ns - (self._down_ns or now_ns), 0
         uses["loop_lag_ms_max"] = self._lag.update(self.waited_ns, now_ns), 0
-        self.waited_ns = 0
         # The gauge keeps the last one, however long ago that was: only a new one counts.
         round_trip_ns = page.gauge(counters.ROUND_TRIP_NS.id)
         fresh_ns = round_trip_ns if round_trip_ns != self._round_trip_ns else 0

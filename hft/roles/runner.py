@@ -19,7 +19,7 @@ from hft.errors import UsageError
 from hft.graph import COLD_ROLES
 from hft.roles.context import Context, Role
 from hft.roles.notify import Notifier
-from hft.roles.turning import Cycle, Turning
+from hft.roles.turning import Cycle, Turning, turn_alone
 from hft.roles.upkeep import PERIOD_NS, Upkeep
 from hft.units import NS_PER_S
 from ipc import Parker
@@ -93,23 +93,23 @@ def run_loop(
 ) -> int:
     """Turn roles without sockets until the stopper is done. Returns the exit code."""
     cycle = _make_cycle(roles, contexts)
-    clock = time.monotonic_ns
     error: BaseException | None = None
     try:
         _start(cycle)
         freeze_garbage()
-        upkeep = Upkeep(cycle.pages[0], clock(), collects=True, roles=cycle.roles)
-        while True:
-            now_ns = clock()
+        upkeep = Upkeep(cycle.pages[0], time.monotonic_ns(), collects=True, roles=cycle.roles)
+
+        def after_turn(now_ns: int, is_idle: bool) -> bool:
             upkeep.passed(now_ns)
-            work_count = cycle.pass_once(now_ns)
             if notifier is not None:
                 notifier.turned(now_ns, is_stopping=stopper.requested)
             if stopper.requested and stopper.is_done(now_ns):
-                break
-            if not work_count:
+                return False
+            if is_idle:
                 upkeep.idle(now_ns)
-            wait.idle(work_count)
+            return True
+
+        turn_alone(cycle, wait, after_turn)
     except Exception as raised:
         error = raised
     return _close(cycle, error)

@@ -16,7 +16,8 @@ from hft.core.generated.views import (
     TopOfBook,
 )
 from hft.core.generated.views import Order as OrderRow
-from hft.core.order_id import OrderIdMaker, source_of
+from hft.core.order_id import source_of
+from hft.core.order_ids import OrderIdMaker
 from hft.counters import RoleState
 from hft.records import FeedState, Mode, OrderState
 from hft.roles.callback_note import Callback
@@ -73,11 +74,11 @@ class StrategyEngine(StrategyCore):
         self._control.blame(now_ns)
         views = {view.instrument_id: view for view in self._watch.poll()}
         for strategy_id, config in enumerate(self._context.config.strategies, start=1):
-            self._order_ids[strategy_id] = OrderIdMaker(strategy_id, self._context.epoch)
+            order_ids = OrderIdMaker(strategy_id, self._context.epoch)
             for symbol in config.symbols:
                 instrument_id = self._context.plan.instrument_id(symbol)
                 instrument = InstrumentView.from_view(views[instrument_id])
-                self._add_desk(config, instrument, strategy_id)
+                self._add_desk(config, instrument, order_ids)
         for desks in self._desks_of.values():
             rank(desks)
         # Whoever has precedence says first what it wants.
@@ -87,7 +88,7 @@ class StrategyEngine(StrategyCore):
             self._next_intent, _ = self._context.observer("intents.strategy", 1)
 
     def _add_desk(
-        self, config: StrategyConfig, instrument: InstrumentView, strategy_id: int
+        self, config: StrategyConfig, instrument: InstrumentView, order_ids: OrderIdMaker
     ) -> None:
         """Load one plug-in for one instrument.
 
@@ -105,23 +106,23 @@ class StrategyEngine(StrategyCore):
             problem = problem or f"{error.message}. {error.remedy}"
             self._page.fail(error.message)
         mode = self._control.mode_of(config)
-        self.seat(config, plugin, instrument, strategy_id, mode).pause_reason = problem
+        self.seat(config, plugin, instrument, order_ids, mode).pause_reason = problem
 
     def seat(
         self,
         config: StrategyConfig,
         plugin: object,
         instrument: InstrumentView,
-        strategy_id: int,
+        order_ids: OrderIdMaker,
         mode: Mode,
     ) -> Desk:
-        """Give a plug-in its place in the engine."""
+        """Give a plug-in its place in the engine. All desks of a strategy share its ids."""
         inventory = self.inventory(mode, instrument.instrument_id)
-        desk = Desk(config, plugin, instrument, inventory, strategy_id, mode)
+        desk = Desk(config, plugin, instrument, inventory, order_ids, mode)
         desk.targets.orders.bind(partial(self.send_explicit, desk))
         self.desks.append(desk)
         self._desks_of.setdefault(instrument.instrument_id, []).append(desk)
-        self._desk_of_strategy[strategy_id, instrument.instrument_id] = desk
+        self._desk_of_strategy[desk.strategy_id, instrument.instrument_id] = desk
         return desk
 
     def inventory(self, mode: Mode, instrument_id: int) -> Inventory:

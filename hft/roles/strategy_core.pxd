@@ -41,7 +41,6 @@ cdef class StrategyCore:
     cdef public dict _desks_of
     cdef public dict _desk_of_strategy
     cdef public dict _inventories
-    cdef public dict _order_ids
     cdef public bint has_paper
     cdef public bint _is_settled
     cdef public bint _is_stopping

@@ -3,7 +3,6 @@ from typing import Any, Final
 
 from typing_extensions import disjoint_base
 
-from hft.core.order_id import OrderIdMaker
 from hft.roles.context import Context
 from hft.roles.desk import Desk
 from hft.strategy.change import Change, Inventory
@@ -31,7 +30,6 @@ class StrategyCore:
     _desks_of: dict[int, list[Desk]]
     _desk_of_strategy: dict[tuple[int, int], Desk]
     _inventories: dict[tuple[bool, int], Inventory]
-    _order_ids: dict[int, OrderIdMaker]
     _is_settled: bool
     _is_stopping: bool
     _timer_ns: int

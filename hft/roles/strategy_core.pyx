@@ -104,7 +104,7 @@ cdef class StrategyCore:
         self.intent = <hft_intent *> <char *> (<bytearray> self.intent_buffer)
         self.has_paper = context.plan.has_role("paper")
         self.desks, self._desks_of, self._desk_of_strategy = [], {}, {}
-        self._inventories, self._order_ids = {}, {}
+        self._inventories = {}
 
     @property
     def rings(self):
@@ -391,7 +391,7 @@ cdef class StrategyCore:
         cdef bint is_offered
         cdef int64_t offered_ns
         if change.action is PLACING:
-            order_id = self._order_ids[desk.strategy_id].next()
+            order_id = desk.order_ids.take()
         memset(intent, 0, sizeof(hft_intent))
         intent.kind, intent.mode = INTENT, desk.mode_code
         intent.source = self.source

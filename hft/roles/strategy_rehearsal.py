@@ -14,7 +14,8 @@ import msgspec
 from hft.core.generated.views import Execution as ExecutionRecord
 from hft.core.generated.views import TopOfBook
 from hft.core.instruments import InstrumentRules
-from hft.core.order_id import OrderIdMaker, make_order_id
+from hft.core.order_id import make_order_id
+from hft.core.order_ids import OrderIdMaker
 from hft.records import ExecKind, FeedState, Kind, Mode, OrderState, Side, Tif
 from hft.roles.context import Context
 from hft.roles.scratch import ScratchContext
@@ -72,7 +73,8 @@ class StrategyRehearsal:
             tick_e8=1,
             step_e8=1,
         )
-        self.desk = twin.seat(config, _Asker(), instrument, STRATEGY_ID, Mode.LIVE)
+        order_ids = OrderIdMaker(STRATEGY_ID, EPOCH)
+        self.desk = twin.seat(config, _Asker(), instrument, order_ids, Mode.LIVE)
         self._twin = twin
         self._feed = scratch.page_of("feed")
         self._market, buffer = scratch.ring_writer("market")
@@ -93,7 +95,7 @@ class StrategyRehearsal:
             self._executions.offer()
         self._feed.beat(now_ns)
         twin._timer_ns = now_ns
-        twin._order_ids[STRATEGY_ID] = OrderIdMaker(STRATEGY_ID, EPOCH)
+        self.desk.order_ids.next_id = ORDER_IDS[0]
         self._top.as_of_ns = self._top.origin_ns = now_ns
         self._market.offer()
         twin.do_work(now_ns)

@@ -1,6 +1,6 @@
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from typing_extensions import disjoint_base
 
@@ -21,6 +21,8 @@ class Cycle:
     @property
     def pages(self) -> tuple[RolePage, ...]: ...
     def pass_once(self, now_ns: int) -> int: ...
+
+def turn_alone(cycle: Cycle, wait: Any, after_turn: Callable[[int, bool], bool]) -> None: ...
 
 @disjoint_base
 class Turning:

@@ -1,4 +1,4 @@
-"""One pass over the roles of a process, and the turn of a process that lives in an event loop."""
+"""One pass over the roles of a process, and its turn: in an event loop, or without one."""
 from contextvars import copy_context
 
 from libc.stdint cimport int64_t, uint64_t
@@ -59,6 +59,22 @@ cdef class Cycle:
                 page.add(WORK, done)
                 work_count += done
         return work_count
+
+
+def turn_alone(Cycle cycle not None, wait, after_turn):
+    """Turn the roles of a process without an event loop, and wait between turns.
+
+    What has to be done beside the roles comes after them, so that whoever was woken works at once:
+    ``after_turn(now_ns, is_idle)`` after each pass; False: the process is at its end.
+    """
+    cdef int64_t now_ns, work_count
+    idle = wait.idle
+    while True:
+        now_ns = monotonic_ns()
+        work_count = cycle.pass_all(now_ns)
+        if not after_turn(now_ns, work_count == 0):
+            return
+        idle(work_count)
 
 
 cdef class Turning:

@@ -26,7 +26,7 @@ from hft.core.generated.views import (
     Trade,
 )
 from hft.core.instruments import InstrumentRules
-from hft.core.order_id import OrderIdMaker
+from hft.core.order_ids import OrderIdMaker
 from hft.records import (
     BOOK_LEVELS,
     Action,

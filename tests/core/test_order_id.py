@@ -9,13 +9,13 @@ from hft.core.order_id import (
     EPOCH_MAX,
     SEQUENCE_MAX,
     SOURCE_MAX,
-    OrderIdMaker,
     OrderIdsExhaustedError,
     epoch_of,
     make_order_id,
     sequence_of,
     source_of,
 )
+from hft.core.order_ids import OrderIdMaker
 
 SOURCES = st.integers(1, SOURCE_MAX)
 EPOCHS = st.integers(1, EPOCH_MAX)
@@ -48,7 +48,7 @@ def test_a_maker_hands_out_ascending_ids_from_one() -> None:
 
 def test_a_maker_that_has_used_every_sequence_refuses_instead_of_wrapping() -> None:
     maker = OrderIdMaker(3, 7)
-    maker._next_id = make_order_id(3, 7, SEQUENCE_MAX)
+    maker.next_id = make_order_id(3, 7, SEQUENCE_MAX)
     assert maker.next() == make_order_id(3, 7, SEQUENCE_MAX)
     with pytest.raises(OrderIdsExhaustedError, match="16777215"):
         maker.next()

@@ -42,6 +42,8 @@ from hft.records import (
     TradingState,
 )
 from hft.roles.execution import Execution as ExecutionRole
+from hft.roles.order_gate import OrderGate
+from hft.roles.order_keeper import OrderKeeper
 from hft.roles.rest_entry import IN_FLIGHT_MAX, RestEntry
 from hft.units import E8, NS_PER_MS, NS_PER_S, parse_e8
 from hft.venues.binance_usdm.errors import (
@@ -56,6 +58,7 @@ from hft.venues.binance_usdm.order_session import Reply
 from hft.venues.binance_usdm.order_text import client_order_id, parse_client_order_id
 from hft.venues.binance_usdm.reports import OrderReport, Refusal
 from hft.venues.binance_usdm.user_events import OrderUpdate, decode_user_event
+from hft.venues.binance_usdm.venue_clock import VenueClock
 from hft.venues.binance_usdm.wire import OrderStatus
 
 BTC = 1
@@ -87,6 +90,7 @@ class FakeRest:
 
     used_weight = 0
     venue_ns = 1_800_000_000 * NS_PER_S
+    clock = VenueClock(wall_ns=lambda: FakeRest.venue_ns)
 
     def __init__(self) -> None:
         self.banned_until_ns = self.paused_until_ns = 0
@@ -144,12 +148,15 @@ def report_of(client_id: str, status: OrderStatus, price: str = "100") -> OrderR
 class FakeResolver:
     """Recovered; remembers what it was asked."""
 
-    is_recovered = True
-
     def __init__(self, events: Any) -> None:
         self.emergencies = 0
-        self.unsettled: set[int] = set()
+        self.unsettled: dict[int, object] = {}
+        self.gate = OrderGate(self.unsettled, is_recovered=True)
         self.on_update = events.on_update
+
+    @property
+    def is_recovered(self) -> bool:
+        return self.gate.is_recovered
 
     def tend(self, now_ns: int) -> None:
         """Nothing is asked of a venue here."""
@@ -390,7 +397,7 @@ def test_reducing_cancels_what_could_make_a_position_grow(desk):
 
 
 def test_symbol_with_an_unknown_order_is_not_traded(desk):
-    desk.role._resolver.unsettled.add(BTC)
+    desk.role._resolver.unsettled[BTC] = "asked about"
     desk.decide()
     desk.turn()
     assert desk.session.sent == []
@@ -500,7 +507,7 @@ def cancels(desk: Desk) -> int:
         lambda desk: desk.strategy.page.beat(time.monotonic_ns() - 5 * NS_PER_S),
         lambda desk: (setattr(desk.top, "feed_state", int(FeedState.GAPPED)), desk._tops.write(1)),
         lambda desk: (setattr(desk.top, "as_of_ns", 1), desk._tops.write(1)),
-        lambda desk: setattr(desk.role._resolver, "is_recovered", False),
+        lambda desk: setattr(desk.role._resolver.gate, "is_recovered", False),
         lambda desk: desk.role.on_stop(time.monotonic_ns()),
     ],
     ids=["halt", "strategy silent", "feed gapped", "feed silent", "user stream gap", "stop"],
@@ -557,6 +564,41 @@ def test_stop_is_over_when_nothing_is_open_any_more(desk):
     desk.turn(later_ms=20)
     desk.event(order_id, "CANCELED", "CANCELED")
     assert desk.role.on_stop(time.monotonic_ns())
+
+
+def test_looking_ahead_sends_and_writes_nothing(desk):
+    desk.place()
+    segments = desk.context._segments
+    before = {name: bytes(segment.buffer) for name, segment in segments.items()}
+    desk.role.look_ahead(time.monotonic_ns())
+    assert {name: bytes(segment.buffer) for name, segment in segments.items()} == before
+    assert len(desk.session.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (ExecutionRole, "_fence"),
+        *((OrderKeeper, step) for step in ("begin", "sent", "settle", "_append", "_publish",
+                                           "_send_record", "_store")),
+    ],
+)  # fmt: skip
+def test_a_step_that_was_replaced_is_taken_all_the_same(house, tmp_path, monkeypatch, owner, name):
+    original, taken = getattr(owner, name), []
+
+    def replaced(self: Any, *arguments: Any, **named: Any) -> Any:
+        taken.append(name)
+        return original(self, *arguments, **named)
+
+    monkeypatch.setattr(owner, name, replaced)
+    desk = Desk(house, tmp_path)
+    desk.decide()
+    taken.clear()
+    desk.turn()
+    desk.loop.close()
+    assert len(desk.session.sent) == 1
+    assert name in taken
+    assert desk.executions() == [(ExecKind.SENT, Reason.NONE)]
 
 
 def test_successor_does_not_send_a_consumed_decision_again(desk):

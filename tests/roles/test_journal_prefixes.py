@@ -20,6 +20,8 @@ from hft.core.generated.views import Decision, Execution, Journal
 from hft.core.generated.views import Order as OrderRow
 from hft.core.orders import Order
 from hft.records import (
+    JOURNAL,
+    SLOT_BYTES,
     Action,
     ExecKind,
     JournalKind,
@@ -29,7 +31,6 @@ from hft.records import (
     Side,
     Tif,
 )
-from hft.roles import order_stores
 from hft.roles.order_events import OrderEvents
 from hft.roles.order_keeper import OrderKeeper, entry_crc
 from hft.roles.order_stores import BooksError
@@ -37,6 +38,7 @@ from hft.units import E8
 from hft.venues.binance_usdm.order_text import client_order_id
 from hft.venues.binance_usdm.user_events import OrderUpdate
 from hft.venues.binance_usdm.wire import ExecType, OrderStatus
+from ipc.layout import HEADER_BYTES
 
 BTC = 1
 PRICE = 100 * E8
@@ -146,6 +148,7 @@ class Killer:
 
     def __init__(self, keeper: OrderKeeper, patch: pytest.MonkeyPatch, death: int) -> None:
         self._left = death
+        patch.setattr(keeper, "_calls_by_name", True)
         for name in STORES:
             patch.setattr(keeper, name, self._wrapped(getattr(keeper, name)))
 
@@ -168,6 +171,15 @@ def tear_last_entry(context: Any) -> int:
     entry.crc = entry_crc(buffer) ^ 1
     writer.offer()
     return int(writer.next_seq - 1)
+
+
+def damage_entry(context: Any, seq: int) -> None:
+    """Another checksum than that of the entry."""
+    memory, capacity = context._segments["journal"].buffer, graph.ring("journal").capacity
+    fields = JOURNAL.dtype.fields
+    assert fields is not None
+    crc = HEADER_BYTES + ((seq - 1) & (capacity - 1)) * SLOT_BYTES + fields["crc"][1]
+    memory[crc] ^= 1
 
 
 def records(context: Any) -> list[tuple[int, ...]]:
@@ -314,16 +326,15 @@ def test_torn_entry_is_void_for_every_later_life(new_house):
 
 
 @pytest.mark.parametrize("is_settled", [False, True])
-def test_damage_that_others_built_upon_ends_the_process(new_house, monkeypatch, is_settled):
+def test_damage_that_others_built_upon_ends_the_process(new_house, is_settled):
     """A bad entry in the middle, or one that its writer has reported as settled."""
     house = new_house()
     context = house.context("execution")
     keeper = OrderKeeper(context)
     events = OrderEvents(context.page, keeper)
     place(1)(keeper, events)
-    with monkeypatch.context() as patch:
-        patch.setattr(order_stores, "entry_crc", lambda _buffer: 1)
-        place(2)(keeper, events)
+    place(2)(keeper, events)
+    damage_entry(context, keeper._journal_seq)
     if not is_settled:
         place(3)(keeper, events)
     house.end(context)

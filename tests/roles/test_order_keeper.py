@@ -121,6 +121,7 @@ def test_death_between_two_stores_loses_and_doubles_nothing(house, monkeypatch, 
     }[what]
     with monkeypatch.context() as patch:
         patch.setattr(keeper, step, die)
+        patch.setattr(keeper, "_calls_by_name", True)
         with pytest.raises(Died):
             work()
     house.end(context)

@@ -21,15 +21,17 @@ from hft.roles.context import Context
 from hft.roles.execution import REHEARSE_EVERY_NS, Execution
 from hft.roles.order_rehearsal import ORDER_ID, OrderRehearsal
 from hft.roles.scratch import CAPACITY_MAX, ScratchContext
-from hft.units import E8, NS_PER_S
+from hft.units import E8, NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.order_session import OrderSession
 from hft.venues.binance_usdm.silent_line import SilentLine
+from hft.venues.binance_usdm.venue_clock import VenueClock
 from ipc import RingReader
 from tools.chaos.taps import _is_rehearsal
 
 
 class Rest:
     venue_ns = 1_800_000_000 * NS_PER_S
+    clock = VenueClock(wall_ns=lambda: Rest.venue_ns)
 
 
 @pytest.fixture(params=["hmac", "ed25519"])
@@ -180,20 +182,73 @@ def test_a_scratch_context_attaches_no_segment(house):
     assert not scratch.halt.is_set
 
 
-async def opened() -> tuple[SilentLine, int]:
-    line = SilentLine()
+async def opened(*, is_tls: bool) -> tuple[SilentLine, int]:
+    line = SilentLine(is_tls=is_tls)
     await line.open()
-    line.send(WSMsgType.TEXT, b"x" * 300)
+    assert line._transport is not None
+    assert line._transport.is_secure == is_tls
+    for _ in range(3):
+        line._transport.send(WSMsgType.TEXT, b"x" * 300)
+        line.drain()
     assert line._peer is not None
     with pytest.raises(BlockingIOError):
         line._peer.recv(1)
     count = line._transport.underlying_transport.get_write_buffer_size()
     line.close()
-    line.send(WSMsgType.TEXT, b"into nothing")
+    line.drain()
     return line, count
 
 
-def test_a_silent_line_sends_to_itself_and_reads_it_away():
-    line, waiting = asyncio.run(opened())
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_a_silent_line_sends_to_itself_and_reads_it_away(is_tls):
+    line, waiting = asyncio.run(opened(is_tls=is_tls))
     assert waiting == 0
     assert line._transport is None
+
+
+def speak(real, scheme):
+    """Have the venue's order API at an address of this kind."""
+    context = real._context
+    venue = msgspec.structs.replace(context.config.venue, api_url=f"{scheme}://127.0.0.1:1/api")
+    context.config = msgspec.structs.replace(context.config, venue=venue)
+
+
+def unmasked(frame: bytes) -> bytes:
+    """The text of a frame of 126 to 65,535 bytes, as a client sends it (RFC 6455)."""
+    assert frame[:2] == b"\x81\xfe"
+    length = int.from_bytes(frame[2:4], "big")
+    mask, body = frame[4:8], frame[8:]
+    assert len(body) == length
+    return bytes(byte ^ mask[number % 4] for number, byte in enumerate(body))
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_what_is_written_to_the_socket_is_the_order_as_text(real, monkeypatch, is_replaced):
+    """From C to C and by name, when somebody has put another ``send`` there."""
+    speak(real, "ws")
+    if is_replaced:
+        send = OrderSession.send
+        monkeypatch.setattr(OrderSession, "send", lambda session, text: send(session, text))
+
+    async def sent() -> tuple[bytes, Order]:
+        rehearsal = rehearsal_of(real)
+        await rehearsal.open()
+        monkeypatch.setattr(rehearsal.line, "drain", lambda: None)
+        rehearsal.place(time.monotonic_ns())
+        assert rehearsal.line._peer is not None
+        frame = rehearsal.line._peer.recv(4_096)
+        order = rehearsal._twin._keeper.table.get(ORDER_ID)
+        assert order is not None
+        assert rehearsal._session.in_flight == 1
+        rehearsal.close()
+        return frame, order
+
+    frame, order = asyncio.run(sent())
+    encoder = real._encoders[order.instrument_id]
+    assert unmasked(frame) == encoder.place_order(1, order, Rest.venue_ns // NS_PER_MS)
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_a_rehearsal_encrypts_if_real_orders_are_encrypted(real, scheme):
+    speak(real, scheme)
+    assert rehearsal_of(real).line.is_tls == (scheme == "wss")

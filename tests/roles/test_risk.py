@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from hft.core.generated.views import Order as OrderRow
 from hft.core.order_id import SOURCE_MANUAL, foreign_order_id, make_order_id
 from hft.core.permit import permit_grants, permit_state
 from hft.counters import RoleState
+from hft.graph import RingId
 from hft.records import (
     Action,
     ExecKind,
@@ -37,6 +39,7 @@ from hft.records import (
     TradingState,
 )
 from hft.roles.risk import CLOSING_NS_MAX, Risk
+from hft.roles.risk_intake import MANUAL_SLOT, PENDING_SLOT
 from hft.units import E8, NS_PER_MS, NS_PER_S
 from ipc import Command
 
@@ -175,8 +178,57 @@ class Desk:
         return found
 
 
-def start(house, *, is_armed: bool = True) -> tuple[Risk, object]:
+class Died(Exception):
+    """The process ended here."""
+
+
+class Death(NamedTuple):
+    """At which decision risk dies, and whether it is visible then."""
+
+    at: int
+    is_visible: bool
+
+
+class WatchedWriter:
+    """Writer of ``decisions`` that notes what the page says at each offer, and may be the end."""
+
+    def __init__(self, writer, page, dies: Death | None) -> None:
+        self._writer, self._page, self._dies = writer, page, dies
+        self.seen: list[tuple] = []
+
+    def __getattr__(self, name: str):
+        return getattr(self._writer, name)
+
+    def offer(self) -> bool:
+        page = self._page
+        cursors = [page.cursor(int(ring)).value for ring in (RingId.INTENTS, RingId.MANUAL)]
+        self.seen.append((page.pending(PENDING_SLOT), page.pending(MANUAL_SLOT), *cursors))
+        is_end = self._dies is not None and len(self.seen) == self._dies.at
+        if is_end and not self._dies.is_visible:
+            raise Died
+        done = self._writer.offer()
+        if is_end:
+            raise Died
+        return done
+
+
+def watch_decisions(context, dies: Death | None = None) -> None:
+    """Risk of this context gets a writer that is watched, as in a chaos campaign."""
+    ring_writer = context.ring_writer
+
+    def watched(name: str):
+        writer, buffer = ring_writer(name)
+        if name != "decisions":
+            return writer, buffer
+        return WatchedWriter(writer, context.page, dies), buffer
+
+    context.ring_writer = watched
+
+
+def start(house, *, is_armed: bool = True, dies: Death | None = None) -> tuple[Risk, object]:
     context = house.context("risk")
+    if dies is not None:
+        watch_decisions(context, dies)
     risk = Risk(context)
     risk.on_start(time.monotonic_ns())
     if is_armed:
@@ -274,7 +326,7 @@ def test_successor_inherits_state_exposure_and_place_in_the_ring(house, desk):
     assert [order_id for order_id, _ in answered] == [first, second, waiting]
     # One open order a side is this policy's limit: the successor knows of the one it did not judge.
     assert answered[-1][1] is Reason.OPEN_ORDERS_MAX
-    assert successor._state is TradingState.ACTIVE, "the trading state is inherited"
+    assert successor._state == TradingState.ACTIVE, "the trading state is inherited"
 
 
 @pytest.mark.parametrize("mode", [Mode.PAPER, Mode.OBSERVE])
@@ -289,16 +341,48 @@ def test_successor_begins_beside_approvals_that_execution_has_not_passed(house, 
     assert successor._book.worst_long_e8(BTC) == 0, "nothing of it is live"
 
 
+def test_an_intent_is_noted_before_its_decision_is_seen_and_done_with_after(house, desk):
+    context = house.context("risk")
+    watch_decisions(context)
+    risk = Risk(context)
+    risk.on_start(time.monotonic_ns())
+    for ask in (desk.ask, desk.ask, desk.ask_by_hand):
+        ask()
+    risk.do_work(time.monotonic_ns())
+    assert risk._decisions.seen == [
+        (None, (1, 1), 0, 0),
+        ((1, 2), None, 0, 1),
+        ((2, 3), None, 1, 1),
+    ]
+    page = context.page
+    assert page.pending(PENDING_SLOT) is page.pending(MANUAL_SLOT) is None
+    assert page.cursor(int(RingId.INTENTS)).value == 2
+    assert page.counter(counters.JUDGED.id) == page.counter(counters.REFUSED.id) == 3
+
+
+def test_a_writer_that_is_watched_gets_the_same_decisions(house, desk):
+    found = []
+    for is_watched in (False, True):
+        context = house.context("risk")
+        if is_watched:
+            watch_decisions(context)
+        risk = Risk(context)
+        risk.on_start(time.monotonic_ns())
+        desk.ask()
+        risk.do_work(time.monotonic_ns())
+        assert desk._decisions.next()
+        names = ("kind", "mode", "source", "cause_ring", "price_e8", "reason", "action")
+        found.append([getattr(desk._decision, name) for name in names])
+        house.end(context)
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("is_visible", [True, False])
 def test_batch_of_a_dead_predecessor_is_committed_or_done_again(house, desk, is_visible):
-    risk, context = start(house)
+    risk, context = start(house, dies=Death(at=1, is_visible=is_visible))
     order_id = desk.ask()
-    assert risk._intents.next()
-    now_ns = time.monotonic_ns()
-    risk._fill_decision(risk._intent, risk._verdict(risk._intent, now_ns), now_ns)
-    context.page.begin(0, risk._intent.seq, risk._decisions.next_seq)
-    if is_visible:
-        risk._decisions.offer()
+    with pytest.raises(Died):
+        risk.do_work(time.monotonic_ns())
     house.end(context)  # died before the cursor was stored
 
     successor, _ = start(house, is_armed=False)
@@ -401,16 +485,11 @@ def test_by_hand_one_may_take_where_the_policy_only_rests(house, desk):
 @pytest.mark.parametrize("is_visible", [True, False])
 def test_death_between_note_and_commit_loses_and_doubles_nothing(house, desk, dies_in, is_visible):
     allow_manual(house)
-    risk, context = start(house)
+    at = 1 if dies_in == "intents.manual" else 2
+    risk, context = start(house, dies=Death(at=at, is_visible=is_visible))
     asked = {desk.ask(), desk.ask_by_hand(price_e8=998 * E8 // 10)}
-    intake = risk._by_hand if dies_in == "intents.manual" else risk._by_strategies
-    assert intake.intents.next()
-    now_ns = time.monotonic_ns()
-    reason = risk._verdict(intake.intent, now_ns, dies_in == "intents.manual")
-    risk._fill_decision(intake.intent, reason, now_ns, intake.ring)
-    context.page.begin(intake.slot, intake.intent.seq, risk._decisions.next_seq)
-    if is_visible:
-        risk._decisions.offer()
+    with pytest.raises(Died):
+        risk.do_work(time.monotonic_ns())
     house.end(context)  # died before the cursor was stored
 
     successor, _ = start(house, is_armed=False)
@@ -476,7 +555,7 @@ def test_positions_of_a_system_that_is_not_halted_are_not_closed(house, desk):
     risk, context = start(house)
     context.commands.send(context.source, Command.make("flatten", sender="me"))
     risk._obey(time.monotonic_ns())
-    assert risk._state is TradingState.ACTIVE
+    assert risk._state == TradingState.ACTIVE
 
 
 def test_full_ring_pauses_intake_and_loses_nothing(house, desk):
@@ -503,10 +582,6 @@ def test_risk_is_ready_after_its_start(house, desk):
 # -- what is not ours -----------------------------------------------------------------------------
 
 FOREIGN = foreign_order_id(BTC, 9_123_300_451)
-
-
-class Died(Exception):
-    """The process ended here."""
 
 
 class DyingCursor:

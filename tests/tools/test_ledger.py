@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hft.core.order_id import OrderIdMaker
+from hft.core.order_ids import OrderIdMaker
 from hft.records import Kind, Reason
 from tools.demo.ledger import Ledger
 

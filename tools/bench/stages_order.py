@@ -237,7 +237,7 @@ class Desk:
         self.rehearsal = OrderRehearsal(
             role, self._contexts["execution"], role._rest, role._encoders, credentials
         )
-        loop.run_until_complete(self.rehearsal.line.open())
+        loop.run_until_complete(self.rehearsal.open())
 
     async def _connect(self, session: OrderSession) -> None:
         connection = _OrderConnection(session)
@@ -329,7 +329,7 @@ class Desk:
     def close(self) -> None:
         """Detach everything."""
         self.connection.close("done")
-        self.rehearsal.line.close()
+        self.rehearsal.close()
         self.loop.run_until_complete(self.role._rest.close())
         for context in self._contexts.values():
             context.close()

@@ -10,14 +10,17 @@ import msgspec
 
 from hft.config import Plan
 from hft.core import exposure, order_table, orders
-from hft.core.order_id import OrderIdMaker
+from hft.core.order_ids import OrderIdMaker
+from hft.core.permit import pack_permit
 from hft.core.trade_memory import TradeMemory
-from hft.records import Action
-from hft.roles import order_entry, process
+from hft.records import Action, TradingState
+from hft.roles import process, strategy
 from hft.roles.context import Context
 from hft.roles.execution import Execution
 from hft.roles.order_keeper import OrderKeeper
 from hft.roles.risk import Risk
+from hft.roles.scratch import ScratchContext
+from hft.units import INT64_MAX
 from hft.venues.binance_usdm.order_session import OrderSession
 from tools.chaos.taps import cell_offset, replace
 
@@ -69,8 +72,18 @@ def _journal_after_send() -> None:
 
 def _permit_ignored() -> None:
     """Whatever the word says, it grants."""
-    replace(order_entry, "permit_grants", lambda _word, _now_ns: True)
-    replace(order_entry, "permit_is_reducing", lambda _word: False)
+    fence = Execution._fence
+
+    def blind(role: Execution, *arguments: Any) -> Any:
+        scratch = ScratchContext(role._context).permit()
+        scratch.store(pack_permit(TradingState.ACTIVE, INT64_MAX))
+        real, role._permit = role._permit, scratch
+        try:
+            return fence(role, *arguments)
+        finally:
+            role._permit = real
+
+    replace(Execution, "_fence", blind)
 
 
 def _turns_clock() -> None:
@@ -83,13 +96,9 @@ def _turns_clock() -> None:
         turn.now_ns = now_ns
         return work(role, now_ns)
 
-    def stale_fence(role: Execution, *arguments: Any) -> Any:
-        frozen = SimpleNamespace(monotonic_ns=lambda: turn.now_ns)
-        real = replace(order_entry, "time", frozen)
-        try:
-            return fence(role, *arguments)
-        finally:
-            replace(order_entry, "time", real)
+    def stale_fence(role: Execution, decision: Any) -> Any:
+        fence(role, decision)  # where execution is struck; what it finds does not count
+        return role._objection(decision, turn.now_ns), turn.now_ns
 
     replace(Execution, "do_work", do_work)
     replace(Execution, "_fence", stale_fence)
@@ -97,12 +106,11 @@ def _turns_clock() -> None:
 
 def _id_reused() -> None:
     """Every life of the strategy counts from the same epoch."""
-    make = OrderIdMaker.__init__
 
-    def forgetful(maker: OrderIdMaker, source: int, _epoch: int) -> None:
-        make(maker, source, FIRST_EPOCH)
+    def forgetful(source: int, _epoch: int) -> OrderIdMaker:
+        return OrderIdMaker(source, FIRST_EPOCH)
 
-    replace(OrderIdMaker, "__init__", forgetful)
+    replace(strategy, "OrderIdMaker", forgetful)
 
 
 def _cursor_first() -> None:
@@ -110,7 +118,7 @@ def _cursor_first() -> None:
     decide = Risk._fill_decision
 
     def commit_first(role: Risk, *arguments: Any) -> None:
-        role._intents.commit()
+        role._by_strategies.intents.commit()
         decide(role, *arguments)
 
     replace(Risk, "_fill_decision", commit_first)

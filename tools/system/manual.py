@@ -19,7 +19,8 @@ from hft.config import ProcessPlan
 from hft.core.generated.views import Decision, Execution, Instrument, Intent, Position, TopOfBook
 from hft.core.generated.views import Order as OrderRow
 from hft.core.instruments import InstrumentRules
-from hft.core.order_id import SOURCE_MANUAL, OrderIdMaker, is_foreign
+from hft.core.order_id import SOURCE_MANUAL, is_foreign
+from hft.core.order_ids import OrderIdMaker
 from hft.core.policies import Limits, manual_limits_for
 from hft.errors import UnreachableError, UsageError
 from hft.graph import RingId

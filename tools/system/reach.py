@@ -12,6 +12,7 @@ from typing import Final
 import aiohttp
 
 from hft.errors import HftError, UnreachableError
+from hft.venues.binance_usdm import tls
 from hft.venues.binance_usdm.endpoints import Endpoints, stream_name, unreachable
 
 HANDSHAKE_S_MAX: Final = 5.0
@@ -31,7 +32,8 @@ async def check_sockets(endpoints: Endpoints, symbol: str) -> list[HftError]:
 async def _shake_hands(session: aiohttp.ClientSession, setting: str, url: str) -> HftError | None:
     try:
         async with asyncio.timeout(HANDSHAKE_S_MAX):
-            socket = await session.ws_connect(url, autoping=False, max_msg_size=0)
+            context = tls.context_for(url) or True
+            socket = await session.ws_connect(url, ssl=context, autoping=False, max_msg_size=0)
             await socket.close()
     except TimeoutError:
         return _named(setting, unreachable(url, f"no answer within {HANDSHAKE_S_MAX:g} s"))

@@ -4,6 +4,9 @@ from libc.stdint cimport int64_t, uint64_t
 from picows.picows cimport WSFrame, WSListener, WSTransport
 
 
+cdef int64_t monotonic_ns() noexcept nogil
+
+
 cdef class FrameSink:
     # True after an error: what is held may be torn, and nothing is taken any more.
     cdef public bint is_broken

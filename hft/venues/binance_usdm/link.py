@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from picows import (
 )
 
 from hft.errors import HftError, UnreachableError
+from hft.venues.binance_usdm import tls
 from hft.venues.binance_usdm.endpoints import unreachable
 
 CONNECT_S: Final = 10.0
@@ -203,7 +203,6 @@ class Session(ABC):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections: list[Connection] = []
         self._wake: asyncio.Event | None = None
-        self._ssl: ssl.SSLContext | None = None
         self.state = SessionState.STOPPED
         self.reconnects = 0
 
@@ -336,7 +335,7 @@ class Session(ABC):
                 ws_connect(
                     lambda: connection.listener,
                     url,
-                    ssl_context=self._ssl_context(url),
+                    ssl_context=tls.context_for(url),
                     websocket_handshake_timeout=CONNECT_S,
                     enable_auto_ping=self._ping_idle_s > 0,
                     auto_ping_idle_timeout=self._ping_idle_s or PING_IDLE_S,
@@ -426,13 +425,6 @@ class Session(ABC):
             await asyncio.wait_for(self._wake.wait(), wait_s)
         except TimeoutError:
             return
-
-    def _ssl_context(self, url: str) -> ssl.SSLContext | None:
-        if not url.startswith("wss:"):
-            return None
-        if self._ssl is None:
-            self._ssl = ssl.create_default_context()
-        return self._ssl
 
 
 def _refused(url: str, error: WSHandshakeError) -> RefusedError:

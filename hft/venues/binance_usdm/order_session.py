@@ -23,7 +23,7 @@ from picows import WSFrame, WSMsgType, WSTransport
 from hft.errors import PrecisionError
 from hft.units import NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.endpoints import Endpoints
-from hft.venues.binance_usdm.errors import SessionDownError, banned_until_ms
+from hft.venues.binance_usdm.errors import banned_until_ms
 from hft.venues.binance_usdm.link import (
     PING_IDLE_S,
     Connection,
@@ -32,6 +32,7 @@ from hft.venues.binance_usdm.link import (
     SessionState,
     ignore_refusal,
 )
+from hft.venues.binance_usdm.order_line import Debts, OrderLine
 from hft.venues.binance_usdm.reports import OrderReport, WireOrder, order_report
 from hft.venues.binance_usdm.signing import Credentials
 
@@ -182,11 +183,7 @@ class _OrderConnection(Connection):
     def __init__(self, session: OrderSession) -> None:
         super().__init__()
         self._session = session
-        self.in_flight = 0
-        self.waiting_ns = 0
-        """Since when an answer is due and nothing has come, monotonic; 0: none is due."""
-        self.due = 0
-        """Answers that are due: none is, once a later question has been answered."""
+        self.debts = Debts()
         self.proof_ns = 0
         self.round_trip_ns = 0
         """When the first request left, and how long its answer took."""
@@ -241,7 +238,7 @@ class _OrderConnection(Connection):
         )
 
 
-class OrderSession(Session):
+class OrderSession(OrderLine, Session):
     """Sends order texts, hands back replies.
 
     ``on_reply(reply, recv_ns)`` gets each reply with the monotonic time of its arrival. DOWN in
@@ -266,7 +263,9 @@ class OrderSession(Session):
         may_connect: Callable[[], float] = lambda: 0.0,
         on_refused: Callable[[int, float], None] = ignore_refusal,
     ) -> None:
-        super().__init__(
+        OrderLine.__init__(self, None if clock_ns is time.monotonic_ns else clock_ns)
+        Session.__init__(
+            self,
             on_state=on_state,
             rotate_s=rotate_s,
             random_share=random_share,
@@ -283,38 +282,13 @@ class OrderSession(Session):
         self._venue_ms = venue_ms
         self._clock_ns = clock_ns
         self._active: _OrderConnection | None = None
-        self._usable: WSTransport | None = None
         self.garbage = 0
         """Frames that were no reply."""
 
     @property
-    def is_ready(self) -> bool:
-        """``send`` will put bytes on the wire."""
-        return self._usable is not None
-
-    @property
     def in_flight(self) -> int:
         """Requests without an answer on the connection in use."""
-        return self._active.in_flight if self._active is not None else 0
-
-    def send(self, text: bytes) -> None:
-        """Write one request to the socket, now.
-
-        Raises:
-            SessionDownError: nothing was sent, there is no connection that could carry it.
-        """
-        if self._usable is None:
-            raise SessionDownError(
-                "the order session has no usable connection",
-                remedy="wait for UP; the session reconnects by itself",
-            )
-        self._usable.send(_TEXT, text)
-        active = self._active
-        assert active is not None  # as one is usable
-        active.in_flight += 1
-        active.due += 1
-        if not active.waiting_ns:
-            active.waiting_ns = self._clock_ns()
+        return self._active.debts.in_flight if self._active is not None else 0
 
     @property
     def is_suspect(self) -> bool:
@@ -328,17 +302,20 @@ class OrderSession(Session):
         """
         active, stalled_ns = self._active, now_ns - self._watched_ns
         self._watched_ns = now_ns
-        if active is None or not active.waiting_ns or not active.ready.done() or not may_probe:
+        if active is None or not may_probe:
+            return
+        debts = active.debts
+        if not debts.waiting_ns or not active.ready.done():
             return
         if stalled_ns > STALL_NS:
-            active.waiting_ns = now_ns
+            debts.waiting_ns = now_ns
             active.suspect_ns = now_ns if active.suspect_ns else 0
             return
         patience_ns = max(self._suspect_ns, PATIENCE * active.round_trip_ns)
         if active.suspect_ns:
             if now_ns - active.suspect_ns > patience_ns:
                 active.close("no answer, not even to the question whether it lives")
-        elif now_ns - active.waiting_ns > patience_ns:
+        elif now_ns - debts.waiting_ns > patience_ns:
             active.suspect_ns = now_ns
             if active.transport is not None and not active.transport.is_close_frame_sent:
                 active.transport.send(_TEXT, _PING)
@@ -354,7 +331,9 @@ class OrderSession(Session):
     def refresh(self) -> None:
         """Look again whether the connection in use can carry a request."""
         active = self._active
-        self._usable = active.transport if active is not None and active.is_usable else None
+        self._transport = active.transport if active is not None and active.is_usable else None
+        if active is not None:
+            self._debts = active.debts
 
     def on_batch_end(self) -> None:
         """All frames of one read are in."""
@@ -376,7 +355,7 @@ class OrderSession(Session):
         if text_id == _PING_ID:
             return
         if reply.request_id != NO_REQUEST:
-            connection.in_flight = max(0, connection.in_flight - 1)
+            connection.debts.in_flight = max(0, connection.debts.in_flight - 1)
         if self.state is not SessionState.STOPPED:
             self._on_reply(reply, recv_ns)
         if reply.request_id == NO_REQUEST and reply.status in (401, 403):
@@ -385,8 +364,9 @@ class OrderSession(Session):
 
     def _heard(self, connection: _OrderConnection, recv_ns: int, *, is_all_answered: bool) -> None:
         """Whatever comes shows that the other side lives; what is still due is due from now on."""
-        connection.due = 0 if is_all_answered else max(0, connection.due - 1)
-        connection.waiting_ns = recv_ns if connection.due else 0
+        debts = connection.debts
+        debts.due = 0 if is_all_answered else max(0, debts.due - 1)
+        debts.waiting_ns = recv_ns if debts.due else 0
         if connection.suspect_ns:
             connection.suspect_ns = 0
             self.refresh()
@@ -424,7 +404,7 @@ class OrderSession(Session):
         """Close a replaced connection when its last answer is in, or was waited for long enough."""
         if old.closed.done():
             return
-        if old.in_flight == 0 or left_s <= 0:
+        if old.debts.in_flight == 0 or left_s <= 0:
             old.close("rotated")
             return
         assert self._loop is not None
@@ -468,10 +448,15 @@ def silent_session(
     on_reply: Callable[[Reply, int], None],
     venue_ms: Callable[[], int],
 ) -> OrderSession:
-    """A session for rehearsals: requests go into a ``SilentLine``, answers are handed in."""
+    """A session for rehearsals: requests go into a ``SilentLine``, answers are handed in.
+
+    After the line was opened or closed the session has to ``refresh``.
+    """
     session = OrderSession(
         endpoints, credentials, on_reply=on_reply, on_state=lambda *_: None, venue_ms=venue_ms
     )
-    session._active = session._usable = line
+    session._active = line
+    session._is_swallowing = True
     session.state = SessionState.UP
+    session.refresh()
     return session

@@ -17,9 +17,6 @@ from hft.errors import PrecisionError, UsageError
 from hft.units import format_e8
 
 cdef enum:
-    PIECES_MAX = 8
-    TEXT_BYTES_MAX = 2_048
-    VALUE_BYTES_MAX = 24
     MS_PER_S = 1_000
 
 cdef enum Value:
@@ -39,19 +36,6 @@ _MARKS = {
 """How a text says where its values go."""
 _MARK = re.compile(rb"\{(?:request|order|price|qty|time|date|signature)\}")
 cdef const char *HEXADECIMAL = b"0123456789abcdef"
-
-
-cdef struct Values:
-    uint64_t request_id
-    uint64_t order_id
-    int64_t timestamp_ms
-    int64_t date_ms
-    const char *signature
-    Py_ssize_t signature_length
-    Py_ssize_t price_length
-    Py_ssize_t qty_length
-    char price[VALUE_BYTES_MAX]
-    char qty[VALUE_BYTES_MAX]
 
 
 cdef Py_ssize_t write_number(char *text, uint64_t number) noexcept nogil:
@@ -79,30 +63,20 @@ cdef Py_ssize_t write_order_id(char *text, uint64_t order_id) noexcept nogil:
 
 
 cdef class _Pieces:
-    """Constant pieces of a text, and the value that follows each."""
-
-    cdef list texts
-    cdef int count
-    cdef const char *starts[PIECES_MAX]
-    cdef Py_ssize_t lengths[PIECES_MAX]
-    cdef int values[PIECES_MAX]
-    cdef Py_ssize_t length
+    """Constant pieces of a text, where they lie in it, and the value that follows each."""
 
     def __init__(self, bytes text not None):
-        cdef bytes piece
-        cdef int value, index = 0
+        cdef int index = 0
         cdef Py_ssize_t begin = 0
-        self.texts = []
+        self.text = text
         marks = list(_MARK.finditer(text))
         if len(marks) >= PIECES_MAX or len(text) > TEXT_BYTES_MAX // 2:
             raise ValueError(f"a request of {len(text)} bytes and {len(marks)} values")
         for mark in (*marks, None):
             end = len(text) if mark is None else mark.start()
-            piece = text[begin:end]
-            value = NO_VALUE if mark is None else _MARKS[mark.group()]
-            self.texts.append(piece)
-            self.starts[index] = PyBytes_AS_STRING(piece)
-            self.lengths[index], self.values[index] = len(piece), value
+            self.starts[index] = PyBytes_AS_STRING(text) + begin
+            self.lengths[index] = end - begin
+            self.values[index] = NO_VALUE if mark is None else _MARKS[mark.group()]
             begin = 0 if mark is None else mark.end()
             index += 1
         self.count = index
@@ -145,14 +119,6 @@ cdef class Template:
         sign: From the bytes covered to the signature's text.
     """
 
-    cdef readonly bytes json
-    cdef readonly bytes signed
-    cdef _Pieces json_pieces
-    cdef _Pieces signed_pieces
-    cdef int price_places
-    cdef int qty_places
-    cdef object sign
-
     def __init__(self, bytes json not None, bytes signed not None, int price_places,
                  int qty_places, sign=None):
         self.json, self.signed = json, signed
@@ -169,11 +135,15 @@ cdef class Template:
         Raises:
             PrecisionError: price or quantity is not above zero or has too many decimals.
         """
-        return self.write(request_id, order_id, price_e8, qty_e8, timestamp_ms, date_ms)
-
-    cdef bytes write(self, uint64_t request_id, uint64_t order_id, int64_t price_e8,
-                     int64_t qty_e8, int64_t timestamp_ms, int64_t date_ms):
         cdef char text[TEXT_BYTES_MAX]
+        length = self.write(text, request_id, order_id, price_e8, qty_e8, timestamp_ms, date_ms)
+        return PyBytes_FromStringAndSize(text, length)
+
+    cdef Py_ssize_t write(
+        self, char *into, uint64_t request_id, uint64_t order_id, int64_t price_e8, int64_t qty_e8,
+        int64_t timestamp_ms, int64_t date_ms,
+    ) except -1:
+        """``text`` into ``TEXT_BYTES_MAX`` bytes of the caller's; returns the length."""
         cdef Values values
         cdef str signature
         cdef bytes signature_bytes
@@ -185,20 +155,18 @@ cdef class Template:
         if self.qty_places >= 0:
             values.qty_length = write_decimal(values.qty, qty_e8, self.qty_places)
         if self.sign is not None:
-            length = self.signed_pieces.write(text, &values)
-            signature = self.sign(text[:length])
+            length = self.signed_pieces.write(into, &values)
+            signature = self.sign(into[:length])
             signature_bytes = signature.encode()
             if len(signature_bytes) > TEXT_BYTES_MAX // 4:
                 raise ValueError(f"a signature of {len(signature_bytes)} bytes")
             values.signature = PyBytes_AS_STRING(signature_bytes)
             values.signature_length = len(signature_bytes)
-        return PyBytes_FromStringAndSize(text, self.json_pieces.write(text, &values))
+        return self.json_pieces.write(into, &values)
 
 
 cdef class PlaceTexts:
     """The templates of one instrument's new orders, by the kind of order."""
-
-    cdef readonly dict _places
 
     def __init__(self, dict places not None):
         self._places = places
@@ -206,13 +174,21 @@ cdef class PlaceTexts:
     def place_order(self, uint64_t request_id, Order order not None, int64_t timestamp_ms):
         """``order.place`` of an order as the books have it. Raises as ``OrderTextEncoder.place``.
         """
+        cdef char text[TEXT_BYTES_MAX]
+        return PyBytes_FromStringAndSize(
+            text, self.write_place(text, request_id, order, timestamp_ms))
+
+    cdef Py_ssize_t write_place(
+        self, char *into, uint64_t request_id, Order order, int64_t timestamp_ms
+    ) except -1:
+        """``place_order`` into ``TEXT_BYTES_MAX`` bytes of the caller's; returns the length."""
         cdef Template template = self._places.get(kind_code(
             order.side_code, order.order_type_code, order.tif_code, order.is_post_only,
             order.is_reduce_only, order.good_till_s != 0))
         if template is None:
             raise no_such_order(order.side, order.order_type, order.tif, order.is_post_only)
         return template.write(
-            request_id, order.order_id, order.price_e8, order.qty_e8, timestamp_ms,
+            into, request_id, order.order_id, order.price_e8, order.qty_e8, timestamp_ms,
             <int64_t> order.good_till_s * MS_PER_S)
 
 

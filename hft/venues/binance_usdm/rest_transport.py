@@ -20,6 +20,7 @@ from yarl import URL
 from hft.errors import HftError, UsageError, VenueError
 from hft.records import Reason
 from hft.units import NS_PER_MS, NS_PER_S
+from hft.venues.binance_usdm import tls
 from hft.venues.binance_usdm.endpoints import Endpoints, host_port, unreachable
 from hft.venues.binance_usdm.errors import (
     NO_CODE,
@@ -31,6 +32,7 @@ from hft.venues.binance_usdm.errors import (
 )
 from hft.venues.binance_usdm.limits import BAN_MARGIN_NS, AddressLimits, Limits, WindowCounter
 from hft.venues.binance_usdm.signing import Credentials
+from hft.venues.binance_usdm.venue_clock import VenueClock
 
 CONNECT_S: Final = 3.0
 KEEPALIVE_S: Final = 15.0
@@ -141,8 +143,9 @@ class RestTransport:
         self._measured_mono_ns = 0
         self.limits: Final[Limits] = AddressLimits() if limits is None else limits
         """Bans and pauses of this address."""
-        self.clock_offset_ns = clock_offset_ns
-        """The venue's wall clock minus ours; ``measure_clock_offset`` sets it."""
+        self.clock: Final = VenueClock(
+            clock_offset_ns, wall_ns=None if wall_ns is time.time_ns else wall_ns
+        )
         self.clock_error_ns = clock_error_ns
         """Bound of the error of ``clock_offset_ns`` at the moment of its measurement."""
 
@@ -151,7 +154,16 @@ class RestTransport:
     @property
     def venue_ns(self) -> int:
         """The venue's wall clock, as far as we know it."""
-        return self._wall_ns() + self.clock_offset_ns
+        return self.clock.venue_ns
+
+    @property
+    def clock_offset_ns(self) -> int:
+        """The venue's wall clock minus ours; ``measure_clock_offset`` sets it."""
+        return self.clock.offset_ns
+
+    @clock_offset_ns.setter
+    def clock_offset_ns(self, offset_ns: int) -> None:
+        self.clock.offset_ns = offset_ns
 
     @property
     def used_weight(self) -> int:
@@ -386,7 +398,11 @@ class RestTransport:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(keepalive_timeout=KEEPALIVE_S, limit=16)
+            connector = aiohttp.TCPConnector(
+                ssl=tls.context_for(self._endpoints.rest) or True,
+                keepalive_timeout=KEEPALIVE_S,
+                limit=16,
+            )
             self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
             self._opened_ns = self._mono_ns()
         return self._session

@@ -42,9 +42,8 @@ class RestEcho(threading.Thread):
         self._ports = ports
 
     def run(self) -> None:
-        stream = upgraded(
-            ("127.0.0.1", self._ports.streams), f"/public/ws/{SYMBOL.lower()}@bookTicker"
-        )
+        path = f"/public/ws/{SYMBOL.lower()}@bookTicker"
+        stream = upgraded(("127.0.0.1", self._ports.streams), path, None)
         orders = http.client.HTTPConnection("127.0.0.1", self._ports.rest)
         orders.connect()
         last = b""
@@ -82,7 +81,7 @@ def test_order_by_rest_answers_its_trigger(loop: asyncio.AbstractEventLoop):
     venue = BenchVenue(make_key().public_pem, 20.0, loop)
     echo = RestEcho(loop.run_until_complete(venue.start()))
     echo.start()
-    while not echo.is_watching.is_set():
+    while echo.is_alive() and not echo.is_watching.is_set():
         venue.calm()
     course = Course("steady", rate_per_s=400, pace_per_s=10.0, warm=0, triggers=TRIGGERS)
     stamps = venue.run(course._replace(by_rest=True))

@@ -116,7 +116,7 @@ def _measure(options: Options, course: Course, cpus: tuple[int, int]) -> Outcome
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([venue.__name__])
     stop = StopRequest()
-    bench = runs.Bench(context, cpus, make_key(), load.USUAL, stop)
+    bench = runs.Bench(context, cpus, make_key(), trust=None, usage=load.USUAL, stop=stop)
     strategy = StrategyConfig(
         name="answer",
         plugin="tools.bench.load.answer:Answer",

@@ -13,9 +13,10 @@ import multiprocessing
 import os
 import platform
 import shlex
+import ssl
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +42,7 @@ from tools.bench.t2t.result import (
     targets,
     waterfall,
 )
+from tools.bench.t2t.trust import trusted
 from tools.latency import drawing
 from tools.system.stopping import StopRequest
 
@@ -62,6 +64,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     quick: bool = False
     as_json: bool = False
     check: bool = False
+    tls: bool = False
     peers: tuple[str, ...] = ()
     """Empty: all."""
     profiles: tuple[str, ...] = ("steady",)
@@ -76,22 +79,30 @@ def run(options: Options) -> int:
     """Measure, print one table for each profile or one JSON object, and return the exit code.
 
     Raises:
-        UsageError: an unknown row or profile, a pace that does not fit, or fewer than two cpus.
+        UsageError: an unknown row or profile, no row that can do TLS where it is asked for, a pace
+            that does not fit, or fewer than two cpus.
         CheckFailedError: a contender failed.
     """
-    chosen = _choose(options.peers)
+    named = _choose(options.peers)
+    chosen = [row for row in named if row.has_tls or not options.tls]
+    left_out = [row for row in named if row not in chosen]
+    if not chosen:
+        raise UsageError(
+            f"with TLS nothing is left to measure of {', '.join(row.name for row in named)}",
+            remedy="name another row, or leave out --tls",
+        )
     courses = [_course(options, profile) for profile in options.profiles]
     cpus = machine.choose_cpus()
     present = [row for row in chosen if _is_importable(row.module)]
     absent = [row for row in chosen if row not in present]
     rounds = options.rounds or (ROUNDS_QUICK if options.quick else ROUNDS)
     facts = _facts(options, present, cpus, rounds, courses)
-    results = _measure(present, courses, cpus, rounds)
-    reached = targets(results)
+    results = _measure(present, courses, cpus, rounds, has_tls=options.tls)
+    reached = targets(results, has_tls=options.tls)
     if options.as_json:
-        click.echo(json.dumps(_document(facts, results, absent, reached), indent=2))
+        click.echo(json.dumps(_document(facts, results, absent, left_out, reached), indent=2))
     else:
-        click.echo("\n".join(_text(facts, results, absent, reached)))
+        click.echo("\n".join(_text(facts, results, absent, left_out, reached)))
     if options.plot:
         hops = [hop_of(result) for result in results.values() if result.samples_ns]
         Path(options.plot).write_text(drawing.svg(hops, "tick to trade"))
@@ -135,12 +146,16 @@ def _course(options: Options, profile: str) -> Course:
 
 
 def _measure(
-    rows: Sequence[Contender], courses: Sequence[Course], cpus: tuple[int, int], rounds: int
+    rows: Sequence[Contender],
+    courses: Sequence[Course],
+    cpus: tuple[int, int],
+    rounds: int,
+    *,
+    has_tls: bool,
 ) -> dict[tuple[str, str], Result]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([venue.__name__, client.__name__])
     stop = StopRequest()
-    bench = runs.Bench(context, cpus, make_key(), load.USUAL, stop)
     # Systems go first: what their cold processes cost is what the others get beside them.
     order = sorted(rows, key=lambda row: row.variant is None)
     results = {
@@ -148,7 +163,11 @@ def _measure(
         for course in courses
         for row in rows
     }
-    with stop.installed(), _progress() as progress:
+    with ExitStack() as stack:
+        trust = stack.enter_context(trusted()) if has_tls else None
+        bench = runs.Bench(context, cpus, make_key(), trust, load.USUAL, stop)
+        stack.enter_context(stop.installed())
+        progress = stack.enter_context(_progress())
         task = progress.add_task("", total=rounds * len(results))
         for number in range(rounds):
             turn = number % len(order)
@@ -184,6 +203,7 @@ def _facts(
         "kernel": platform.release(),
         "python": platform.python_version(),
         "versions": machine.versions(distributions),
+        "tls": ssl.OPENSSL_VERSION if options.tls else None,
         "load_before": round(os.getloadavg()[0], 2),
         "rounds": rounds,
         "courses": [course._asdict() for course in courses],
@@ -194,12 +214,14 @@ def _document(
     facts: dict[str, Any],
     results: Results,
     absent: Sequence[Contender],
+    left_out: Sequence[Contender],
     reached: Sequence[Reached],
 ) -> dict[str, Any]:
     return {
         **facts,
         "rows": [result.as_dict() for result in results.values()],
         "absent": [row.name for row in absent],
+        "left_out": [row.name for row in left_out],
         "targets": [
             {
                 **target._asdict(),
@@ -216,17 +238,20 @@ def _text(
     facts: dict[str, Any],
     results: Results,
     absent: Sequence[Contender],
+    left_out: Sequence[Contender],
     reached: Sequence[Reached],
 ) -> list[str]:
     course = facts["courses"][0]
+    with_tls = f", with TLS ({facts['tls']})" if facts["tls"] else ""
     lines = [
         "from the venue's write of a tick to its read of the order; medians of "
-        f"{facts['rounds']} rounds, {course['rate_per_s']} frames/s",
+        f"{facts['rounds']} rounds, {course['rate_per_s']} frames/s{with_tls}",
     ]
     for course in facts["courses"]:
         lines += ["", *table(results, course["profile"])]
         lines.append(f"{course['triggers']} triggers a round, {course['pace_per_s']:g} a second")
     lines += [f"{row.text}: absent, {row.distribution} is not installed" for row in absent]
+    lines += [f"{row.text}: left out, measured without TLS only" for row in left_out]
     lines += ["", *target_lines(reached)]
     for result in results.values():
         if found := waterfall(result):
@@ -251,7 +276,12 @@ def _text(
 
 def _command(options: Options) -> str:
     words = ["hft", "bench", "t2t"]
-    flags = {"--quick": options.quick, "--json": options.as_json, "--check": options.check}
+    flags = {
+        "--quick": options.quick,
+        "--json": options.as_json,
+        "--check": options.check,
+        "--tls": options.tls,
+    }
     words += [flag for flag, on in flags.items() if on]
     if options.peers:
         words += ["--peers", ",".join(options.peers)]

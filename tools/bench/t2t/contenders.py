@@ -24,6 +24,8 @@ class Contender(NamedTuple):
     """Package that has it."""
     by_rest: bool = False
     """Its orders are REST requests: they count as read when the venue's loop began its turn."""
+    has_tls: bool = True
+    """Whether it can be measured with TLS."""
 
 
 FLOOR: Final = "floor"
@@ -34,7 +36,7 @@ PARKED: Final = "compact-parked"
 DEDICATED: Final = "dedicated"
 
 CONTENDERS: Final = (
-    Contender(FLOOR, "C, busy polling", client.floor),
+    Contender(FLOOR, "C, busy polling", client.floor, has_tls=False),
     Contender(SCRIPT, "bare script, spinning", client.script_spinning),
     Contender("script-picows", "the same on picows, spinning", client.picows_spinning,
               distribution="picows"),
@@ -43,8 +45,10 @@ CONTENDERS: Final = (
     Contender(PARKED, "hft compact, parked", variant=Variant("compact", "park")),
     Contender(DEDICATED, "hft dedicated", variant=Variant("dedicated", "auto")),
     Contender("python-binance", "python-binance", peers.python_binance, module="binance",
-              distribution="python-binance"),
+              distribution="python-binance", has_tls=False),
     Contender("nautilus", "nautilus_trader (REST orders)", nautilus.nautilus,
-              module="nautilus_trader", distribution="nautilus_trader", by_rest=True),
-    Contender("ccxt", "ccxt.pro", peers.ccxt_pro, module="ccxt.pro", distribution="ccxt"),
+              module="nautilus_trader", distribution="nautilus_trader", by_rest=True,
+              has_tls=False),
+    Contender("ccxt", "ccxt.pro", peers.ccxt_pro, module="ccxt.pro", distribution="ccxt",
+              has_tls=False),
 )  # fmt: skip

@@ -22,7 +22,7 @@ def open_floor(place: Place) -> FloorClient:
     """Connect, log on, and build the one frame that every order is made from."""
     key = os.urandom(4)
     orders = logged_on(place)
-    stream = upgraded(place.stream_address, place.ticker_path)
+    stream = upgraded(place.stream_address, place.ticker_path, place.ssl_context())
     payload = ORDER_HEAD + bytes(PRICE_BYTES) + ORDER_MIDDLE + bytes(TIME_DIGITS) + ORDER_TAIL
     frame, payload_at = client_frame(payload, key)
     price_at = payload_at + len(ORDER_HEAD)

@@ -65,12 +65,16 @@ async def run(place: Place, ready: Callable[[], None], *, spins: bool) -> None:
         spins: Never let the event loop sleep.
     """
     loop = asyncio.get_running_loop()
-    orders, listener = await ws_connect(Orders, place.api_url)
+    orders, listener = await ws_connect(Orders, place.api_url, ssl_context=place.ssl_context())
     assert isinstance(listener, Orders)
     orders.send(TEXT, logon(place.private_pem))
     if not await listener.is_logged_on:
         raise ConnectionError("the logon was refused")
-    stream, _ = await ws_connect(lambda: Echo(orders), f"{place.streams_url}{place.ticker_path}")
+    stream, _ = await ws_connect(
+        lambda: Echo(orders),
+        f"{place.streams_url}{place.ticker_path}",
+        ssl_context=place.ssl_context(),
+    )
     ready()
     if spins:
 

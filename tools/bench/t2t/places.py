@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import ssl
 import time
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -47,6 +48,8 @@ class Place(NamedTuple):
     streams_url: str
     api_url: str
     private_pem: str
+    ca_file: str = ""
+    """Who vouches for the venue's certificate; empty: it has none and speaks no TLS."""
 
     @property
     def stream_address(self) -> tuple[str, int]:
@@ -57,6 +60,10 @@ class Place(NamedTuple):
     def api_address(self) -> tuple[str, int]:
         """Host and port of the WebSocket API."""
         return _address(self.api_url)
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """To connect with; None: without TLS."""
+        return ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None
 
     @property
     def ticker_path(self) -> str:
@@ -104,14 +111,16 @@ ORDER_MIDDLE: Final = b'","timestamp":'
 ORDER_TAIL: Final = b"}}"
 
 
-def upgraded(address: tuple[str, int], path: str) -> socket.socket:
-    """A plain connection that speaks WebSocket from now on.
+def upgraded(address: tuple[str, int], path: str, context: ssl.SSLContext | None) -> socket.socket:
+    """A connection that speaks WebSocket from now on; under TLS with a context.
 
     Raises:
         ConnectionError: the venue does not agree.
     """
     connection = socket.create_connection(address, ANSWER_S_MAX)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if context is not None:
+        connection = context.wrap_socket(connection, server_hostname=address[0])
     token = base64.b64encode(os.urandom(16)).decode()
     connection.sendall(
         f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nUpgrade: websocket\r\n"
@@ -133,7 +142,7 @@ def logged_on(place: Place) -> socket.socket:
     Raises:
         ConnectionError: the venue does not agree.
     """
-    connection = upgraded(place.api_address, API_PATH)
+    connection = upgraded(place.api_address, API_PATH, place.ssl_context())
     connection.sendall(client_frame(logon(place.private_pem), os.urandom(4))[0])
     answer = connection.recv(ANSWER_BYTES_MAX)
     if b'"status":200' not in answer:

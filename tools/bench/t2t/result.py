@@ -164,8 +164,27 @@ def compare(
     )
 
 
-def targets(results: Results) -> list[Reached]:
-    """What is to be reached, beside what was."""
+def targets(results: Results, *, has_tls: bool = False) -> list[Reached]:
+    """What is to be reached, beside what was; with TLS no ratio is, but everything else."""
+    rows = [] if has_tls else _ratios(results)
+    # Other people's clients may read so slowly that the venue has to wait for them.
+    paced = [result for result in results.values() if not result.contender.module]
+    if paced:
+        late_ns = max(max(result.late_ns) for result in paced)
+        text = "venue's frames late, p99 of the worst run"
+        late = Target(text, late_ns / NS_PER_US, LATE_US_MAX, True, " us")
+        if not late.is_reached:
+            rows = [one._replace(is_judged=False) for one in rows]
+        rows.append(Reached(late, None))
+    ours = [result for result in results.values() if result.contender.variant is not None]
+    if ours:
+        wrong = sum(not result.is_clean for result in ours)
+        text = "rows of hft that missed, doubled or did not journal"
+        rows.append(Reached(Target(text, wrong, 0, True, ""), None))
+    return rows
+
+
+def _ratios(results: Results) -> list[Reached]:
     steady, burst, cold = "steady", "burst", "cold"
     rows: list[Reached] = []
 
@@ -196,20 +215,6 @@ def targets(results: Results) -> list[Reached]:
         for name in ("p50", "p99"):
             row(f"{peer} {name} / compact {name}", factor, (steady, peer), (steady, COMPACT), name,
                 at_most=False)  # fmt: skip
-    # Other people's clients may read so slowly that the venue has to wait for them.
-    paced = [result for result in results.values() if not result.contender.module]
-    if paced:
-        late_ns = max(max(result.late_ns) for result in paced)
-        text = "venue's frames late, p99 of the worst run"
-        late = Target(text, late_ns / NS_PER_US, LATE_US_MAX, True, " us")
-        if not late.is_reached:
-            rows = [one._replace(is_judged=False) for one in rows]
-        rows.append(Reached(late, None))
-    ours = [result for result in results.values() if result.contender.variant is not None]
-    if ours:
-        wrong = sum(not result.is_clean for result in ours)
-        text = "rows of hft that missed, doubled or did not journal"
-        rows.append(Reached(Target(text, wrong, 0, True, ""), None))
     return rows
 
 

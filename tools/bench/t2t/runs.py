@@ -18,6 +18,7 @@ from tools.bench.t2t.pairing import Paired, pair
 from tools.bench.t2t.places import Key, Place
 from tools.bench.t2t.spun import Ports
 from tools.bench.t2t.system import running_system
+from tools.bench.t2t.trust import Trust
 from tools.latency.hops import Hop
 
 START_S_MAX: Final = 20.0
@@ -50,6 +51,8 @@ class Bench(NamedTuple):
     cpus: tuple[int, int]
     """The venue's, the contender's."""
     key: Key
+    trust: Trust | None
+    """The venue's certificate; None: everybody does without TLS."""
     usage: Usage
     """What runs beside contenders that are no system."""
     stop: Callable[[], bool]
@@ -63,7 +66,8 @@ def perform(bench: Bench, contender: Contender, course: Course) -> Run:
         CheckFailedError: it failed, or the venue did.
     """
     course = course._replace(by_rest=contender.by_rest)
-    with open_venue(bench, venue.work, course.pace_per_s) as (place, pipe):
+    own = bench.trust and bench.trust.own
+    with open_venue(bench, venue.work, course.pace_per_s, own) as (place, pipe):
         if contender.variant is not None:
             return _perform_system(bench, contender, course, place, pipe)
         assert contender.body is not None
@@ -131,20 +135,25 @@ def open_venue(
 ) -> Iterator[tuple[Place, Pipe]]:
     """A venue's process while the block runs: ``body(public_pem, *settings, cpu, pipe)``.
 
+    Where the bench has a certificate the body has it among its settings.
+
     Raises:
         CheckFailedError: it does not start.
     """
     ours, theirs = bench.context.Pipe()
+    trust = bench.trust
     arguments = (bench.key.public_pem, *settings, bench.cpus[0], theirs)
     with _process(bench.context, body, *arguments) as process:
         theirs.close()
         ports = receive(ours, "the venue", START_S_MAX)
         assert isinstance(ports, Ports)
+        more = "s" if trust else ""
         place = Place(
-            rest_url=f"http://127.0.0.1:{ports.rest}",
-            streams_url=f"ws://127.0.0.1:{ports.streams}",
-            api_url=f"ws://127.0.0.1:{ports.api}/ws-fapi/v1",
+            rest_url=f"http{more}://127.0.0.1:{ports.rest}",
+            streams_url=f"ws{more}://127.0.0.1:{ports.streams}",
+            api_url=f"ws{more}://127.0.0.1:{ports.api}/ws-fapi/v1",
             private_pem=bench.key.private_pem,
+            ca_file=trust.ca_file if trust else "",
         )
         try:
             yield place, ours

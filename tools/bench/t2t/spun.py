@@ -3,6 +3,9 @@
 REST, user data, books and answers are the simulator's own. Market frames are written straight into
 their sockets; order requests are read by ``wire.Poller``. While a course is running the process
 spins, and the event loop gets its turn between two batches of frames.
+
+With a certificate all of it speaks TLS. The stamps stay where they are, around the system calls:
+a frame is encrypted before it is written, an order decrypted after its stamp.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -24,9 +28,11 @@ from aiohttp import web
 from picows import WSUpgradeRequest, ws_create_server
 
 from hft.units import NS_PER_MS, parse_e8
+from hft.venues.binance_usdm.tls import OwnCertificate
 from tools.bench.t2t.frames import frame_of, messages
 from tools.bench.t2t.pairing import Arrival
 from tools.bench.t2t.places import API_KEY, HMAC_API_KEY, HMAC_SECRET
+from tools.bench.t2t.sealing import Sealed, sealed_of, sealing_context
 from tools.bench.t2t.wire import Poller, send_stamped
 from tools.venue.algo_desk import AlgoDesk
 from tools.venue.config import AccountConfig, VenueConfig
@@ -72,6 +78,8 @@ class SpunConnection(ApiConnection):
         super().__init__(server, tells_limits=False, agent=agent)
         self._venue = venue
         self._fd = -1
+        self.sealed: Sealed | None = None
+        """Its TLS; None: it has none."""
 
     def on_open(self) -> None:
         """Take the socket away from the event loop's reader."""
@@ -79,6 +87,8 @@ class SpunConnection(ApiConnection):
         assert self._transport is not None
         transport = self._transport.underlying_transport
         transport.pause_reading()
+        if self._venue.has_tls:
+            self.sealed = sealed_of(transport)
         self._fd = transport.get_extra_info("socket").fileno()
         self._venue.on_api_open(self._fd, self)
 
@@ -100,6 +110,7 @@ class SpunVenue:
         loop: The event loop of the servers, turned by hand.
         config: Symbols, limits, and the accounts of ``venue_settings``.
         make_market: What makes the exchange's market move, for the simulator's driver.
+        own: The certificate to speak TLS with; None: without TLS.
     """
 
     def __init__(
@@ -107,8 +118,11 @@ class SpunVenue:
         loop: asyncio.AbstractEventLoop,
         config: VenueConfig,
         make_market: Callable[[Exchange], MarketSource],
+        own: OwnCertificate | None = None,
     ) -> None:
         self._loop = loop
+        self._ssl = None if own is None else sealing_context(own)
+        self.has_tls = own is not None
         self._exchange = Exchange(config, map(synthetic_rules, config.symbols), clock_ms=clock_ms)
         desk = OrderDesk(self._exchange)
         self._streams = StreamServer(self._exchange)
@@ -133,11 +147,11 @@ class SpunVenue:
         self._exchange.outlet.frame_hook = self._on_outgoing
         self._driver.start()
         await self._rest.setup()
-        site = web.TCPSite(self._rest, "127.0.0.1", 0)
+        site = web.TCPSite(self._rest, "127.0.0.1", 0, ssl_context=self._ssl)
         await site.start()
         ports = [int(self._rest.addresses[0][1])]
         for accept in (self._streams.accept, self._accept_api):
-            server = await _listen(accept)
+            server = await _listen(accept, self._ssl)
             self._servers.append(server)
             ports.append(int(server.sockets[0].getsockname()[1]))
         return Ports(*ports)
@@ -176,10 +190,13 @@ class SpunVenue:
         if transport is None or not sink.is_open:
             return
         fd = transport.underlying_transport.get_extra_info("socket").fileno()
-        self._write(fd, frame_of(payload))
+        frame = frame_of(payload)
+        if self.has_tls:
+            frame = sealed_of(transport.underlying_transport).seal(frame)
+        self._write(fd, frame)
 
     def _write(self, fd: int, frame: bytes) -> None:
-        """A market frame is due now."""
+        """A market frame, encrypted where it has to be, is due now."""
         with suppress(OSError):
             send_stamped(fd, frame)
 
@@ -196,7 +213,7 @@ class SpunVenue:
         if not data:
             connection.hang_up()
             return
-        kept += data
+        kept += data if connection.sealed is None else connection.sealed.unseal(data)
         for opcode, payload in messages(kept):
             if opcode == 1:
                 self._note(payload, read_ns)
@@ -282,9 +299,16 @@ def venue_settings(public_pem: str, symbols: Iterable[str], limit_factor: float)
     )
 
 
-async def _listen(accept: Callable[[WSUpgradeRequest], Connection | None]) -> asyncio.Server:
+async def _listen(
+    accept: Callable[[WSUpgradeRequest], Connection | None], context: ssl.SSLContext | None
+) -> asyncio.Server:
     return await ws_create_server(
-        accept, "127.0.0.1", 0, enable_auto_pong=False, max_frame_size=MESSAGE_BYTES_MAX
+        accept,
+        "127.0.0.1",
+        0,
+        enable_auto_pong=False,
+        max_frame_size=MESSAGE_BYTES_MAX,
+        ssl=context,
     )
 
 
@@ -298,6 +322,13 @@ def clock_ms() -> int:
     return time.time_ns() // NS_PER_MS
 
 
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A client that leaves the TLS handshake says itself why; everything else is told."""
+    error = context.get("exception")
+    if not (isinstance(error, ssl.SSLError) or error is ConnectionResetError):
+        loop.default_exception_handler(context)
+
+
 def serve(make: Callable[[asyncio.AbstractEventLoop], Playing], cpu: int, pipe: Pipe) -> None:
     """Body of a venue's process: tells its ports, then plays what the pipe asks for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
@@ -305,6 +336,7 @@ def serve(make: Callable[[asyncio.AbstractEventLoop], Playing], cpu: int, pipe: 
     os.sched_setaffinity(0, {cpu})
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
+    loop.set_exception_handler(_on_loop_error)
     venue = make(loop)
     pipe.send(loop.run_until_complete(venue.start()))
     try:

@@ -1,7 +1,8 @@
 """The bench venue of ``hft bench t2t``: one symbol, a course of frames, some with a trigger.
 
 Market frames are prepared before they are due and written by ``wire.send_stamped``; while an answer
-to a trigger is awaited nothing else is done.
+to a trigger is awaited nothing else is done. With a certificate they are encrypted when they are
+prepared.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from multiprocessing.connection import Connection as Pipe
 from typing import Final, NamedTuple
 
 from hft.units import NS_PER_MS
+from hft.venues.binance_usdm.tls import OwnCertificate
 from tools.bench.t2t.course import Batch, Course, batches
 from tools.bench.t2t.market import TriggerMarket
 from tools.bench.t2t.pairing import Arrival, Trigger
@@ -49,10 +51,17 @@ class Stamps(NamedTuple):
 class BenchVenue(SpunVenue):
     """One exchange with one symbol, and the loop that paces it."""
 
-    def __init__(self, public_pem: str, pace_per_s: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        public_pem: str,
+        pace_per_s: float,
+        loop: asyncio.AbstractEventLoop,
+        own: OwnCertificate | None = None,
+    ) -> None:
         is_fast = pace_per_s > PACE_PER_S_MAX
         factor = LIMIT_FACTOR * pace_per_s / PACE_PER_S_MAX if is_fast else 1.0
-        super().__init__(loop, venue_settings(public_pem, [SYMBOL], factor), self._make_market)
+        settings = venue_settings(public_pem, [SYMBOL], factor)
+        super().__init__(loop, settings, self._make_market, own)
         self._pending: list[tuple[int, bytes]] | None = None
         """Frames that are prepared; None: what is published leaves at once."""
         self._triggers: list[Trigger] = []
@@ -158,6 +167,8 @@ class BenchVenue(SpunVenue):
         return pending, trigger_frame
 
 
-def work(public_pem: str, pace_per_s: float, cpu: int, pipe: Pipe) -> None:
+def work(
+    public_pem: str, pace_per_s: float, own: OwnCertificate | None, cpu: int, pipe: Pipe
+) -> None:
     """Body of the venue's process."""
-    serve(lambda loop: BenchVenue(public_pem, pace_per_s, loop), cpu, pipe)
+    serve(lambda loop: BenchVenue(public_pem, pace_per_s, loop, own), cpu, pipe)
