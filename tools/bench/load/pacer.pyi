@@ -16,8 +16,8 @@ class Pacer:
     waits: int
     def __init__(
         self,
-        *,
         first_id: int,
+        *,
         start_ns: int,
         spacing_ns: int,
         depth_every: int,

@@ -115,7 +115,7 @@ cdef class Pacer:
     cdef readonly int64_t waits
     """Times a socket took nothing, and had to be waited for."""
 
-    def __init__(self, *, int64_t first_id, int64_t start_ns, int64_t spacing_ns,
+    def __init__(self, int64_t first_id, *, int64_t start_ns, int64_t spacing_ns,
                  int64_t depth_every, int64_t[::1] write_ns):
         if depth_every < 2:
             raise ValueError(f"depth_every is {depth_every}: an event needs a ticker before it")
