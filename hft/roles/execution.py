@@ -40,8 +40,6 @@ from hft.venues.binance_usdm.user_session import UserSession
 from ipc import Word
 from ipc.layout import EPOCH_OFFSET
 
-REHEARSE_EVERY_NS: Final = 10 * NS_PER_MS
-"""Beside others that use the caches, the gain is halved after 5 ms. A real order counts as well."""
 REHEARSALS_AT_START: Final = 50
 """The interpreter specialises code that has run a few times."""
 STOP_REST_NS: Final = 2 * NS_PER_S
@@ -222,9 +220,8 @@ class Execution(OrderEntry):
             )
 
     def rehearse(self, now_ns: int) -> None:
-        """Nothing happens: keep the order path in the caches. Not sooner again than need be."""
-        if self._rehearsal is not None and now_ns - self._rehearsed_ns >= REHEARSE_EVERY_NS:
-            self._rehearsed_ns = now_ns
+        """Nothing happens: keep the order path in the caches."""
+        if self._rehearsal is not None:
             self._rehearsal.place(now_ns)
             self.look_ahead(now_ns)
 

@@ -37,7 +37,6 @@ class OrderEntry:
     _encoders: dict[int, OrderTextEncoder]
     _request_id: int
     _age_ns_max: int
-    _rehearsed_ns: int
     _guarded_ns: int
     _stop_ns: int
     _was_halted: bool

@@ -78,7 +78,6 @@ cdef class OrderEntry:
     cdef public dict _encoders
     cdef public uint64_t _request_id
     cdef public int64_t _age_ns_max
-    cdef public int64_t _rehearsed_ns
     cdef public int64_t _guarded_ns
     cdef public int64_t _stop_ns
     cdef public bint _was_halted
@@ -251,7 +250,6 @@ cdef class OrderEntry:
     ) except -1:
         """The bytes have left; no answer is read before the turn is over."""
         cdef int64_t origin_ns = decision.origin_ns
-        self._rehearsed_ns = send_ns
         self._events.expect(self._request_id, order, PLACE, send_ns)
         order.send_ns = order.request_ns = send_ns
         self._budget.took_place(send_ns)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import resource
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from hft import counters
@@ -15,13 +16,25 @@ from ipc import RolePage
 
 PERIOD_NS: Final = 20 * NS_PER_MS
 """A process looks at its clock at least this often, however it waits."""
-REHEARSE_NS: Final = 10 * NS_PER_MS
-"""Code that did not run for longer has left the caches; roles may rehearse less often. They take
-turns in that time: a tick that comes meanwhile waits for one of them at most."""
-REHEARSALS: Final = ("rehearse", "rehearse_answer")
+REHEARSE_NS: Final = 2 * NS_PER_MS
+"""Code and data that were not used for longer begin to leave the caches. A tick that comes while
+one role rehearses waits for that one at most."""
+REHEARSE_ANSWER_NS: Final = 10 * NS_PER_MS
+"""Nobody waits for the rest of an order's life as for its beginning."""
+REHEARSALS: Final = {"rehearse": REHEARSE_NS, "rehearse_answer": REHEARSE_ANSWER_NS}
 COLLECT_NS: Final = 10 * NS_PER_S
 """A hot process collects garbage only while idle, this often."""
 SWITCHES_NS: Final = NS_PER_S
+_due_ns: Final = attrgetter("due_ns")
+
+
+@dataclass(slots=True)
+class _Rehearsal:
+    """One that is asked for again and again."""
+
+    run: Callable[[int], None]
+    period_ns: int
+    due_ns: int
 
 
 class Upkeep:
@@ -30,7 +43,7 @@ class Upkeep:
     Of the ``roles`` those that have a ``rehearse(now_ns)``, or a ``rehearse_answer(now_ns)``, are
     asked to run, now and then while nobody has work, what they will have to do in a hurry: on
     memory of their own, with no effect. One at a time; who sleeps in between (``sleeps``) catches
-    up on those whose turn it has slept over, and takes its chance after work as well.
+    up on those that fell due meanwhile, and takes its chance after work as well.
     """
 
     def __init__(
@@ -45,11 +58,12 @@ class Upkeep:
         self._page = page
         self._collects = collects
         self._collected_ns = self._noted_ns = self._seen_ns = self._asked_ns = now_ns
-        self._rehearsed_ns = now_ns
         self._sleeps = sleeps
-        found = (getattr(role, name, None) for name in REHEARSALS for role in roles)
-        self._rehearsals: deque[Callable[[int], None]] = deque(filter(None, found))
-        self._pause_ns = REHEARSE_NS // max(1, len(self._rehearsals))
+        self._rehearsals = [
+            rehearsal
+            for name, period_ns in REHEARSALS.items()
+            for rehearsal in _in_turns(roles, name, period_ns, now_ns)
+        ]
         self._worst_ns = 0
         self._switches = _involuntary_switches()
 
@@ -69,8 +83,7 @@ class Upkeep:
 
     def idle(self, now_ns: int) -> None:
         """Nobody has work: time for what is not urgent."""
-        missed = (now_ns - self._rehearsed_ns) // self._pause_ns
-        self._rehearse(now_ns, missed if self._sleeps else min(1, missed))
+        self._rehearse(now_ns, len(self._rehearsals) if self._sleeps else 1)
         if now_ns - self._asked_ns > SWITCHES_NS:
             self._asked_ns = now_ns
             switches = _involuntary_switches()
@@ -83,21 +96,32 @@ class Upkeep:
 
     def worked(self, now_ns: int) -> None:
         """The work of a turn is done. Who sleeps now may not come by idle for long."""
-        if self._sleeps and now_ns - self._rehearsed_ns >= self._pause_ns:
+        if self._sleeps:
             self._rehearse(now_ns, 1)
 
-    def _rehearse(self, now_ns: int, count: int) -> None:
+    def _rehearse(self, now_ns: int, most: int) -> None:
         """What is only practised ends nothing that is real: one that fails is given up."""
-        for _ in range(min(count, len(self._rehearsals))):
-            self._rehearsed_ns = now_ns
-            rehearse = self._rehearsals.popleft()
+        for _ in range(most):
+            next_one = min(self._rehearsals, key=_due_ns, default=None)
+            if next_one is None or next_one.due_ns > now_ns:
+                return
+            next_one.due_ns = now_ns + next_one.period_ns
             try:
-                rehearse(now_ns)
+                next_one.run(now_ns)
             except Exception as error:
-                self._page.fail(f"{rehearse.__qualname__} is given up: {error!r}")
+                self._rehearsals.remove(next_one)
+                self._page.fail(f"{next_one.run.__qualname__} is given up: {error!r}")
             else:
-                self._rehearsals.append(rehearse)
                 self._page.count(counters.REHEARSALS.id)
+
+
+def _in_turns(
+    roles: Sequence[object], name: str, period_ns: int, now_ns: int
+) -> Iterator[_Rehearsal]:
+    """Those of the roles that have it, evenly spread over the period."""
+    found = [run for role in roles if (run := getattr(role, name, None)) is not None]
+    for number, run in enumerate(found, start=1):
+        yield _Rehearsal(run, period_ns, now_ns + period_ns * number // len(found))
 
 
 def _involuntary_switches() -> int:

@@ -18,7 +18,7 @@ from hft.core.generated.views import Journal
 from hft.core.orders import Order
 from hft.records import ExecKind, JournalKind, Side
 from hft.roles.context import Context
-from hft.roles.execution import REHEARSE_EVERY_NS, Execution
+from hft.roles.execution import Execution
 from hft.roles.order_rehearsal import ORDER_ID, OrderRehearsal
 from hft.roles.scratch import CAPACITY_MAX, ScratchContext
 from hft.units import E8, NS_PER_MS, NS_PER_S
@@ -131,7 +131,7 @@ def test_nothing_of_the_real_role_is_touched(real):
     rest: Any = Rest()
     calm: Any = rehearsal_of(real)._twin._resolver
     real._rest, real._session, real._resolver = rest, real._rehearsal._session, calm
-    real.rehearse(REHEARSE_EVERY_NS)
+    real.rehearse(1)
     assert real._rehearsal.count == 1
     assert {name: bytes(segment.buffer) for name, segment in segments.items()} == before
     assert bytes(real._context.page.segment.buffer) == page
@@ -158,14 +158,6 @@ def test_nobody_is_struck_for_a_rehearsal(real):
     twin = rehearsal_of(real)._twin
     assert all(map(_is_rehearsal, (twin, twin._keeper, twin._events)))
     assert not any(map(_is_rehearsal, (real, real._keeper, real._events, object())))
-
-
-def test_it_is_repeated_no_sooner_than_need_be(real, monkeypatch):
-    real._rehearsal = rehearsal_of(real)
-    monkeypatch.setattr(real, "look_ahead", lambda now_ns: None)
-    for now_ns in (1, REHEARSE_EVERY_NS, REHEARSE_EVERY_NS + 1, 2 * REHEARSE_EVERY_NS):
-        real.rehearse(now_ns)
-    assert real._rehearsal.count == 2
 
 
 def test_a_scratch_context_attaches_no_segment(house):

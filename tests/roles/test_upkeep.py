@@ -8,7 +8,14 @@ import pytest
 
 from hft import counters
 from hft.roles import upkeep as upkeep_module
-from hft.roles.upkeep import COLLECT_NS, PERIOD_NS, REHEARSE_NS, SWITCHES_NS, Upkeep
+from hft.roles.upkeep import (
+    COLLECT_NS,
+    PERIOD_NS,
+    REHEARSE_ANSWER_NS,
+    REHEARSE_NS,
+    SWITCHES_NS,
+    Upkeep,
+)
 
 START_NS = 10**12
 
@@ -96,6 +103,27 @@ def test_roles_take_turns(page):
         upkeep.idle(START_NS + REHEARSE_NS * half // 2)
     assert one.asked_ns == [START_NS + REHEARSE_NS // 2, START_NS + REHEARSE_NS * 3 // 2]
     assert other.asked_ns == [START_NS + REHEARSE_NS, START_NS + 2 * REHEARSE_NS]
+
+
+class Answerer(Rehearser):
+    """A role that practises what it is told afterwards as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answered_ns: list[int] = []
+
+    def rehearse_answer(self, now_ns: int) -> None:
+        self.answered_ns.append(now_ns)
+
+
+def test_answers_are_rehearsed_less_often_and_never_in_the_same_breath(page):
+    role = Answerer()
+    upkeep = Upkeep(page, START_NS, collects=False, roles=(role,))
+    for step in range(1, 200):
+        upkeep.idle(START_NS + REHEARSE_NS * step // 10)
+    assert len(role.asked_ns) == 19
+    assert len(role.answered_ns) == 19 * REHEARSE_NS // REHEARSE_ANSWER_NS
+    assert not set(role.asked_ns) & set(role.answered_ns)
 
 
 def test_who_sleeps_catches_up_with_each_once(page):
