@@ -17,12 +17,12 @@ import pinning
 from hft.config import Plan, ProcessPlan
 from hft.credentials import with_credentials
 from hft.errors import EXIT_UNREACHABLE, HftError, UnreachableError, UsageError
+from hft.graph import COLD_ROLES
 from hft.roles import notify
 from hft.roles.context import Context, Role, load_plan
 from hft.roles.runner import LoopRunner, Stopper, run_loop
-from hft.units import NS_PER_MS
+from hft.roles.upkeep import PERIOD_NS, WAKE_NS
 
-PARK_NS: Final = 20 * NS_PER_MS
 SOCKET_ROLES = frozenset({"feed", "execution", "account", "paper"})
 """Roles that live in an event loop: for their sockets, or for a timer of their own."""
 SLICE_NS: Final = {"feed": 800_000, "strategy": 400_000, "risk": 200_000, "execution": 100_000}
@@ -164,16 +164,20 @@ def _run_plain(
     notifier: notify.Notifier | None,
 ) -> int:
     parker = ipc.Parker(contexts[0].bells_segment(), process.bell, _readers(contexts))
-    return run_loop(roles, contexts, _wait_strategy(process.wait, parker), stopper, notifier)
+    park_ns = PERIOD_NS if COLD_ROLES.issuperset(process.roles) else WAKE_NS
+    wait = _wait_strategy(process.wait, parker, park_ns)
+    return run_loop(roles, contexts, wait, stopper, notifier)
 
 
-def _wait_strategy(name: str, parker: ipc.Parker) -> ipc.BusySpin | ipc.SpinThenPark | ipc.Park:
+def _wait_strategy(
+    name: str, parker: ipc.Parker, park_ns: int
+) -> ipc.BusySpin | ipc.SpinThenPark | ipc.Park:
     """The plan's strategy; who sleeps still turns often enough to renew a permit."""
     if name == "busy_spin":
         return ipc.BusySpin(parker)
     if name == "spin_then_park":
-        return ipc.SpinThenPark(parker, park_ns=PARK_NS)
-    return ipc.Park(parker, park_ns=PARK_NS)
+        return ipc.SpinThenPark(parker, park_ns=park_ns)
+    return ipc.Park(parker, park_ns=park_ns)
 
 
 def _readers(contexts: list[Context]) -> list[ipc.RingReader]:

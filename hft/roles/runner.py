@@ -20,7 +20,7 @@ from hft.graph import COLD_ROLES
 from hft.roles.context import Context, Role
 from hft.roles.notify import Notifier
 from hft.roles.turning import Cycle, Turning, turn_alone
-from hft.roles.upkeep import PERIOD_NS, Upkeep
+from hft.roles.upkeep import PERIOD_NS, WAKE_NS, Upkeep
 from hft.units import NS_PER_S
 from ipc import Parker
 
@@ -141,6 +141,8 @@ class LoopRunner(Turning):
         self._due_ns = 0
         self._error: BaseException | None = None
         self._is_hot = any(role.name not in COLD_ROLES for role in roles)
+        sleeps_hot = self._is_hot and wait != "busy_spin"
+        self._period_ns = WAKE_NS if sleeps_hot else PERIOD_NS
         now_ns = time.monotonic_ns()
         self._upkeep = Upkeep(
             self._cycle.pages[0],
@@ -214,8 +216,8 @@ class LoopRunner(Turning):
         now_ns = time.monotonic_ns()
         if self._due_ns:
             self._upkeep.late(max(0, now_ns - self._due_ns))
-        self._due_ns = now_ns + PERIOD_NS
-        self._loop.call_later(PERIOD_NS / NS_PER_S, self._on_timer)
+        self._due_ns = now_ns + self._period_ns
+        self._loop.call_later(self._period_ns / NS_PER_S, self._on_timer)
         self.turn()
 
     def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

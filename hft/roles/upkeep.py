@@ -16,6 +16,9 @@ from ipc import RolePage
 
 PERIOD_NS: Final = 20 * NS_PER_MS
 """A process looks at its clock at least this often, however it waits."""
+WAKE_NS: Final = 4 * NS_PER_MS
+"""A hot process that sleeps wakes so often although nothing happens: an order that finds everything
+cold takes longer than all that this costs."""
 REHEARSE_NS: Final = 2 * NS_PER_MS
 """Code and data that were not used for longer begin to leave the caches. A tick that comes while
 one role rehearses waits for that one at most."""
