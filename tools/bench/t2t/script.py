@@ -7,6 +7,7 @@ a trick puts it in here first. Those found so far, each measured against its alt
 
 * its own loop over ``epoll`` and plain sockets; uvloop, asyncio and picows turn slower;
 * ``epoll.poll(0)`` before the read: a read that finds nothing raises, which costs more;
+* the stream's socket has no timeout: with one, Python asks the kernel once more before each read;
 * an order frame under the masking key 0, so that nothing has to be masked;
 * the rest of the next order is made while there is nothing to do;
 * with TLS, the library's own sockets: a pair of buffers in memory saves a system call for each
@@ -56,6 +57,7 @@ def run(place: Place, ready: Callable[[], None], *, spins: bool) -> None:
     orders = logged_on(place)
     stream = upgraded(place.stream_address, place.ticker_path, place.ssl_context())
     orders.setblocking(False)
+    stream.settimeout(None)
     poller = select.epoll()
     poller.register(stream, select.EPOLLIN)
     poll = poller.poll
