@@ -39,9 +39,9 @@ from hft.roles.context import load_plan
 from ipc import IpcError, bucket_value_max, histogram_percentile
 from tools.latency.hdr import Counts
 from tools.latency.hops import Hops
-from tools.metrics.watched import keep_off_hot_cpus
 from tools.system import endpoint
 from tools.system.child import python_command, python_environment
+from tools.system.placement import keep_off_hot_cpus
 from tools.system.places import RUN_DIR_VARIABLE, find_running
 
 SHOWN: Final = ("receive_to_book", "decision_to_wire", "tick_to_trade")

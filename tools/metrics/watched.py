@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Final
 import ipc
 from hft.config import Plan
 from hft.errors import HftError
-from hft.graph import COLD_ROLES
 from hft.roles.context import PERMIT_SPEC
 from tools.monitor.attached import Attached
+from tools.system.placement import keep_off_hot_cpus
 from tools.system.places import find_running
 from tools.system.status import Looker
 
@@ -100,15 +99,3 @@ class Watched:
         with self._lock:
             if self._view is not None:
                 self._detach()
-
-
-_ALLOWED: Final = frozenset(os.sched_getaffinity(0))
-"""Cpus that this process may use at all."""
-
-
-def keep_off_hot_cpus(plan: Plan) -> None:
-    """Leave the cores that ticks and orders run on to them, as far as there are others."""
-    hot = {one.cpu for one in plan.processes if not COLD_ROLES.issuperset(one.roles)}
-    for thread in os.listdir("/proc/self/task"):
-        with contextlib.suppress(OSError):  # where the system manager forbids it, it has placed us
-            os.sched_setaffinity(int(thread), _ALLOWED - hot or _ALLOWED)

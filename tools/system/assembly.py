@@ -21,6 +21,7 @@ from hft.roles.containment import load_bounded
 from hft.roles.process import run_process
 from tools.system import commands, preflight
 from tools.system.disk import check_disk
+from tools.system.placement import off_hot_cpus
 from tools.system.places import (
     SUPERVISOR,
     Places,
@@ -130,6 +131,7 @@ def assembled(
         stack.callback(cool_down)
         plan, facts, footprint = lay_foundation(config, places)
         stack.callback(remove_all, plan.name, places.run_dir)
+        stack.enter_context(off_hot_cpus(plan))
         page = ipc.RolePage.attach(plan.name, page_name(SUPERVISOR), writable=True)
         page.adopt()
         page.state = int(RoleState.STARTING)
