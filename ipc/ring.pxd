@@ -31,18 +31,21 @@ cdef class RingWriter:
     cdef Py_ssize_t gate_count
     cdef BellState** bells
     cdef Py_ssize_t bell_count
+    cdef Py_ssize_t prompt_count  # of the bells, the first so many ring for every record
     cdef Py_buffer source
     cdef object hold
 
     cdef bint offer_record(self, const char* record) noexcept nogil
+    cdef bint offer_record_quietly(self, const char* record) noexcept nogil
     cdef bint put_record(self, const char* record) noexcept nogil
     cdef uint64_t publish_staged(self) noexcept nogil
+    cdef uint64_t show_staged(self, Py_ssize_t bell_count) noexcept nogil
     cdef uint64_t offer_records(self, const char* records, uint64_t count) noexcept nogil
     cdef uint64_t left(self) noexcept nogil
     cdef uint64_t room(self, uint64_t wanted) noexcept nogil
     cdef uint64_t slowest_gate(self) noexcept nogil
     cdef void stage(self, uint64_t seq, const char* record) noexcept nogil
-    cdef void show(self, uint64_t count) noexcept nogil
+    cdef void show(self, uint64_t count, Py_ssize_t bell_count) noexcept nogil
     cdef void resume(self) noexcept nogil
     cdef void fetch_next(self) noexcept nogil
 

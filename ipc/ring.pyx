@@ -70,6 +70,7 @@ cdef class RingWriter:
             words, sequence and time of publication, are the ring's to fill in.
         gates: Cursors of the readers it waits for; none: a broadcast ring.
         bells: Doorbells of the processes to wake.
+        late_bells: Of those as well, but ``offer_quietly`` leaves these asleep.
 
     Raises:
         ReadOnlyError: The segment is mapped for reading.
@@ -77,7 +78,7 @@ cdef class RingWriter:
         WriterTakenError: Another process writes this ring and is alive.
     """
 
-    def __init__(self, segment, buffer, *, gates=(), bells=()):
+    def __init__(self, segment, buffer, *, gates=(), bells=(), late_bells=()):
         require_ring(segment)
         segment.acquire_writer()
         spec = segment.spec
@@ -95,9 +96,10 @@ cdef class RingWriter:
                 f"{spec.name} has records of {spec.item_bytes} bytes, the buffer {self.source.len}"
             )
         self.record = <const char*> self.source.buf
-        self.hold = (memoryview(segment.buffer), tuple(gates), tuple(bells))
+        all_bells = (*bells, *late_bells)
+        self.hold = (memoryview(segment.buffer), tuple(gates), all_bells)
         self.gates = <uint64_t**> PyMem_Calloc(len(gates) + 1, sizeof(uint64_t*))
-        self.bells = <BellState**> PyMem_Calloc(len(bells) + 1, sizeof(BellState*))
+        self.bells = <BellState**> PyMem_Calloc(len(all_bells) + 1, sizeof(BellState*))
         if self.gates == NULL or self.bells == NULL:
             raise MemoryError
         cdef Cursor cursor
@@ -105,9 +107,10 @@ cdef class RingWriter:
             self.gates[self.gate_count] = cursor.word
             self.gate_count += 1
         cdef Bell bell
-        for bell in bells:
+        for bell in all_bells:
             self.bells[self.bell_count] = &bell.state
             self.bell_count += 1
+        self.prompt_count = len(bells)
         self.resume()
 
     def __dealloc__(self):
@@ -170,8 +173,11 @@ cdef class RingWriter:
             self.slot_bytes - STAMP_AND_TIME_BYTES,
         )
 
-    cdef void show(self, uint64_t count) noexcept nogil:
-        """Make the next ``count`` staged records visible, the first one last: all or nothing."""
+    cdef void show(self, uint64_t count, Py_ssize_t bell_count) noexcept nogil:
+        """Make the next ``count`` staged records visible, the first one last: all or nothing.
+
+        The first ``bell_count`` bells are rung.
+        """
         cdef int64_t now_ns = monotonic_ns()
         cdef uint64_t seq = self.seq + count
         cdef char* slot
@@ -183,15 +189,21 @@ cdef class RingWriter:
             seq -= 1
         self.seq += count
         store_release(self.published, self.seq)
-        if self.bell_count:
+        if bell_count:
             fence_seq_cst()  # the stamps before the look at the bells; pairs with Parker.raise_word
-            for index in range(self.bell_count):
+            for index in range(bell_count):
                 ring_if_parked(self.bells[index])
 
     cdef bint offer_record(self, const char* record) noexcept nogil:
         if not self.put_record(record):
             return False
         self.publish_staged()
+        return True
+
+    cdef bint offer_record_quietly(self, const char* record) noexcept nogil:
+        if not self.put_record(record):
+            return False
+        self.show_staged(self.prompt_count)
         return True
 
     cdef bint put_record(self, const char* record) noexcept nogil:
@@ -202,10 +214,13 @@ cdef class RingWriter:
         return True
 
     cdef uint64_t publish_staged(self) noexcept nogil:
+        return self.show_staged(self.bell_count)
+
+    cdef uint64_t show_staged(self, Py_ssize_t bell_count) noexcept nogil:
         cdef uint64_t count = self.staged
         if count:
             self.staged = 0
-            self.show(count)
+            self.show(count, bell_count)
         return self.seq
 
     cdef void fetch_next(self) noexcept nogil:
@@ -225,7 +240,7 @@ cdef class RingWriter:
                 break
             for index in range(chunk):
                 self.stage(self.seq + 1 + index, records + (done + index) * self.slot_bytes)
-            self.show(chunk)
+            self.show(chunk, self.bell_count)
             done += chunk
         return done
 
@@ -236,6 +251,13 @@ cdef class RingWriter:
         ring always accepts.
         """
         return self.offer_record(self.record)
+
+    def offer_quietly(self) -> bool:
+        """As ``offer``, but who has a late bell sleeps on: he sees the record when he wakes anyway.
+
+        For what he need not act on at once; a system call less, and nobody else's core disturbed.
+        """
+        return self.offer_record_quietly(self.record)
 
     def put(self) -> bool:
         """Stage a copy of the bound buffer as part of a batch that nobody sees yet.

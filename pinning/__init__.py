@@ -6,6 +6,7 @@ out in the process that calls it.
 
 from pinning.apply import apply, locked_bytes
 from pinning.errors import CpuListError, PinningError, PlanError, TopologyError
+from pinning.memory import fill_memory
 from pinning.plan import NOT_PINNED, Assignment, CpuPlan, Scheduling, Wait, make_plan
 from pinning.topology import Topology, parse_cpu_list, read_topology
 
@@ -21,6 +22,7 @@ __all__ = [
     "TopologyError",
     "Wait",
     "apply",
+    "fill_memory",
     "locked_bytes",
     "make_plan",
     "parse_cpu_list",

@@ -7,7 +7,7 @@ so a role cannot map another's output writable even by mistake.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
@@ -163,8 +163,8 @@ class Context:
             self._pages[role] = page
         return page
 
-    def bells_of(self, roles: Sequence[str]) -> list[Bell]:
-        """Bells of the other processes that host these roles, each once."""
+    def bells_of(self, roles: Iterable[str]) -> dict[int, Bell]:
+        """Bells of the other processes that host these roles, by their numbers."""
         bells = self._attach(BELLS_SPEC, writable=True)
         found: dict[int, Bell] = {}
         for role in roles:
@@ -174,7 +174,7 @@ class Context:
             if process.bell != self.process.bell and process.bell not in found:
                 fifo = self.run_dir / f"{process.name}.fifo"
                 found[process.bell] = Bell(bells, process.bell, fifo)
-        return list(found.values())
+        return found
 
     def ring_writer(self, name: str) -> tuple[RingWriter, bytearray]:
         """Writer of one of the role's own rings, and the record buffer bound to it."""
@@ -182,9 +182,17 @@ class Context:
         assert ring.writer == self.role, f"{self.role} does not write {name}"
         buffer = bytearray(SLOT_BYTES)
         gates = [self.page_of(role).cursor(graph.cursor_index(name)) for role in ring.gating]
-        bells = self.bells_of((*ring.gating, *ring.observers))
-        segment = self._attach(ring_spec(name), writable=True)
-        return RingWriter(segment, buffer, gates=gates, bells=bells), buffer
+        woken = (*ring.gating, *ring.observers)
+        bells = self.bells_of(role for role in woken if role not in graph.COLD_ROLES)
+        late_bells = self.bells_of(role for role in woken if role in graph.COLD_ROLES)
+        writer = RingWriter(
+            self._attach(ring_spec(name), writable=True),
+            buffer,
+            gates=gates,
+            bells=list(bells.values()),
+            late_bells=[bell for number, bell in late_bells.items() if number not in bells],
+        )
+        return writer, buffer
 
     def ring_reader(
         self, name: str, *, start_seq: int | None = None, wakes: bool = True

@@ -140,7 +140,10 @@ cdef class OrderStores:
         head_record(
             self._execution, self._source, LAST, origin_ns or now_ns, self._journal_seq)
         fill_record(self._execution, order, EXEC_SENT, 0, REASON_NONE)
-        self.offer_execution()
+        # No position moves yet: to wake account would take the core away from whoever reads the
+        # order there, and a system call from the order that comes next.
+        if self._outbox or not self._executions.offer_record_quietly(self._executions.record):
+            self.offer_execution()
         return self.move_cursor()
 
     def look_ahead(self):

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import pinning
 from hft.counters import RoleState
 from hft.errors import UsageError
 from hft.graph import COLD_ROLES
@@ -77,11 +78,13 @@ def _close(cycle: Cycle, error: BaseException | None) -> int:
     return EXIT_OK if error is None else EXIT_FATAL
 
 
-def freeze_garbage() -> None:
-    """Move everything made at start out of the collector's sight and switch it off."""
+def freeze_memory() -> None:
+    """Move everything made at start out of the collector's sight, switch it off, and have every
+    page that may be written to."""
     gc.collect()
     gc.freeze()
     gc.disable()
+    pinning.fill_memory()
 
 
 def run_loop(
@@ -96,7 +99,7 @@ def run_loop(
     error: BaseException | None = None
     try:
         _start(cycle)
-        freeze_garbage()
+        freeze_memory()
         upkeep = Upkeep(cycle.pages[0], time.monotonic_ns(), collects=True, roles=cycle.roles)
 
         def after_turn(now_ns: int, is_idle: bool) -> bool:
@@ -164,7 +167,7 @@ class LoopRunner(Turning):
                 if start is not None:
                     start(loop, self.guard, self.turn)
             if self._is_hot:
-                freeze_garbage()
+                freeze_memory()
             loop.add_reader(self._parker.fifo_fd, self.on_fifo)
             self._on_timer()
             loop.run_forever()

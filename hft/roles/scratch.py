@@ -112,6 +112,6 @@ class ScratchContext(Context):
         segment = self._attach(ring_spec(name), writable=True)
         return RingReader(segment, buffer, cursor=cursor, start_seq=start_seq), buffer
 
-    def bells_of(self, roles: Any) -> list[Bell]:
+    def bells_of(self, roles: Any) -> dict[int, Bell]:
         """Nobody is woken."""
-        return []
+        return {}

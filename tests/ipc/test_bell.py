@@ -235,3 +235,25 @@ def test_wrong_bells_are_refused(attach: Attach, bells: Segment, system_name: st
             make(attach(RING, writable=True), 0)
         with pytest.raises(ipc.ReadOnlyError):
             make(Segment.attach(system_name, bells.spec), 0)
+
+
+def test_a_quiet_offer_leaves_those_with_a_late_bell_asleep(attach: Attach, bells: Segment) -> None:
+    writer = RingWriter(
+        attach(RING, writable=True),
+        bytearray(128),
+        bells=[Bell(bells, 1)],
+        late_bells=[Bell(bells, 2)],
+    )
+    prompt = settled(Parker(bells, 1, [RingReader(attach(RING), bytearray(128))]))
+    reader = RingReader(attach(RING), bytearray(128))
+    late = settled(Parker(bells, 2, [reader]))
+    assert prompt.arm_fifo()
+    assert late.arm_fifo()
+    assert writer.offer_quietly()
+    assert not Bell(bells, 1).is_parked
+    assert Bell(bells, 2).is_parked
+    assert late.has_work(), "it is there for whoever looks"
+    assert writer.offer()
+    assert not Bell(bells, 2).is_parked
+    assert reader.next(), "what was offered quietly comes first"
+    assert reader.next()
