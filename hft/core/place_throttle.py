@@ -18,6 +18,8 @@ from hft.units import INT64_MAX, NS_PER_MS, NS_PER_S
 REJECTS_MAX: Final = 5
 REJECTS_WINDOW_NS: Final = 10 * NS_PER_S
 """So many refusals for one reason within so long pause a strategy's new orders."""
+POST_ONLY_REJECTS_MAX: Final = 50
+"""A maker's order that would have taken is part of its trade, as long as it is not all it does."""
 REJECTS_PAUSE_NS: Final = 5 * NS_PER_S
 OVERLOAD_PAUSES_NS: Final = (200 * NS_PER_MS, 400 * NS_PER_MS, 800 * NS_PER_MS)
 """Pauses of opening orders while the venue is overloaded; the last one repeats."""
@@ -53,9 +55,10 @@ class PlaceThrottle(PauseEnd):
         """The venue refused a new order."""
         if reason in _LIMITS:
             return
-        times = self._rejects.setdefault((strategy_id, reason), deque(maxlen=REJECTS_MAX))
+        most = POST_ONLY_REJECTS_MAX if reason is Reason.VENUE_POST_ONLY else REJECTS_MAX
+        times = self._rejects.setdefault((strategy_id, reason), deque(maxlen=most))
         times.append(now_ns)
-        if len(times) == REJECTS_MAX and now_ns - times[0] <= REJECTS_WINDOW_NS:
+        if len(times) == most and now_ns - times[0] <= REJECTS_WINDOW_NS:
             times.clear()
             self._pauses[strategy_id] = now_ns + REJECTS_PAUSE_NS, reason
             self._renew()

@@ -199,18 +199,21 @@ class Execution(OrderEntry):
     # -- cycle ----------------------------------------------------------------------------------
 
     def _guard_orders(self, now_ns: int) -> int:
-        """What is done once in a while: limits, sessions, questions, and every open order."""
+        """Every open order, and what limits new ones."""
         self._guarded_ns = now_ns
         self._limits.refresh(self._rest, now_ns)
+        return self._guard.round(
+            now_ns, is_stopping=bool(self._stop_ns), is_recovered=self._resolver.is_recovered
+        )
+
+    def _tend(self, now_ns: int) -> None:
+        """What is done once in a while: sessions, questions, changed instruments, gauges."""
         self._session.watch(now_ns, may_probe=now_ns >= self._budget.blocked_until_ns)
         self._page.set_gauge(counters.USED_WEIGHT.id, self._rest.used_weight)
         self._page.set_gauge(counters.ORDERS_10S.id, self._budget.orders_10s.used(now_ns))
         self._page.set_gauge(counters.ORDERS_1M.id, self._budget.orders_1m.used(now_ns))
         self._resolver.tend(now_ns)
         self._renew_encoders()
-        return self._guard.round(
-            now_ns, is_stopping=bool(self._stop_ns), is_recovered=self._resolver.is_recovered
-        )
 
     def _renew_encoders(self) -> None:
         """Write orders by the instruments' decimals as they are now."""

@@ -18,6 +18,7 @@ from ipc.words import Latch
 
 DECISIONS_PER_CYCLE_MAX: Final[int]
 GUARD_EVERY_NS: Final[int]
+TEND_EVERY_NS: Final[int]
 HELD_UP_NS: Final[int]
 """Nothing was guarded for so long: whoever was held up looks around before it sends anything."""
 
@@ -38,6 +39,7 @@ class OrderEntry:
     _request_id: int
     _age_ns_max: int
     _guarded_ns: int
+    _tended_ns: int
     _stop_ns: int
     _was_halted: bool
     _has_users: bool

@@ -1,7 +1,7 @@
 """A decision on its way through execution to the socket without the interpreter.
 
-What happens rarely is the role's own, whose base ``OrderEntry`` is: ``_consume_other``, ``_drop``
-and ``_guard_orders``. A new order goes from C to C, unless what it goes through was replaced: a
+What happens rarely is the role's own, whose base ``OrderEntry`` is: ``_consume_other``, ``_drop``,
+``_guard_orders`` and ``_tend``. A new order goes from C to C, unless what it goes through was replaced: a
 step of the books, the ``send`` of the session or ``_fence``, which are called by name then.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -39,10 +39,12 @@ assert (ACTION_PLACE, MODE_LIVE, STATE_REDUCING) == (
 
 DECISIONS_PER_CYCLE_MAX = TAKEN_MAX
 GUARD_EVERY_NS = 10 * units.NS_PER_MS
+TEND_EVERY_NS = 20 * units.NS_PER_MS
 HELD_UP_NS = 100 * units.NS_PER_MS
 
 cdef int64_t MS = units.NS_PER_MS
 cdef int64_t GUARD_EVERY = GUARD_EVERY_NS
+cdef int64_t TEND_EVERY = TEND_EVERY_NS
 cdef int64_t HELD_UP = HELD_UP_NS
 cdef uint64_t SENT = counters.SENT.id
 cdef uint64_t JOURNALLED = counters.JOURNALLED.id
@@ -79,6 +81,7 @@ cdef class OrderEntry:
     cdef public uint64_t _request_id
     cdef public int64_t _age_ns_max
     cdef public int64_t _guarded_ns
+    cdef public int64_t _tended_ns
     cdef public int64_t _stop_ns
     cdef public bint _was_halted
     cdef public bint _has_users
@@ -126,6 +129,7 @@ cdef class OrderEntry:
 
         A decision does not wait for a round that is done once in a while anyway, unless there is a
         halt, or a round is long overdue. Each decision passes the fence, whichever comes first.
+        The other things that are done once in a while have their own turn, to keep each one short.
         """
         cdef OrderStores keeper = self._keeper
         cdef int64_t work_count = keeper.flush() if keeper._outbox else 0
@@ -133,16 +137,23 @@ cdef class OrderEntry:
         cdef bint is_fresh = is_halted and not self._was_halted
         cdef int64_t waited_ns = now_ns - self._guarded_ns
         cdef bint is_first = is_fresh or waited_ns >= HELD_UP
+        cdef int patience = 1
         if is_first:
             self._was_halted = is_halted
             work_count += self._guard_orders(now_ns)
+            patience = 2
         if is_fresh:
             self.resolver.cancel_everything()
         if has_record(&self._decisions.position) and not keeper.is_crowded():
             work_count += self.take_decisions(now_ns)
+            patience = 2
         if waited_ns >= GUARD_EVERY and not is_first:
             self._was_halted = is_halted
             work_count += self._guard_orders(now_ns)
+            patience = 2
+        if now_ns - self._tended_ns >= patience * TEND_EVERY:
+            self._tended_ns = now_ns
+            self._tend(now_ns)
         if self._by_rest.due:
             work_count += self._by_rest.flush(now_ns)
         return work_count

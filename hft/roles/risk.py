@@ -21,7 +21,7 @@ from hft.records import AlertCode, ExecKind, Mode, Reason, TradingState
 from hft.roles import limits_file
 from hft.roles.alerts import Severity
 from hft.roles.context import Context, InstrumentWatch
-from hft.roles.risk_intake import RiskIntake
+from hft.roles.risk_intake import PART_EVERY_NS, RiskIntake
 from hft.roles.risk_judge import Judge
 from hft.roles.risk_rehearsal import RiskRehearsal
 from hft.roles.risk_watch import RiskWatch
@@ -80,6 +80,8 @@ class Risk(RiskIntake):
         self._observed: RiskBook
         self._watch: RiskWatch
         self._rehearsal: RiskRehearsal
+        self._part = 0
+        """Of a look, the one that is next."""
         self._asking: list[tuple[int, int]]
         """Instruments and strategies that ask for orders."""
 
@@ -198,15 +200,25 @@ class Risk(RiskIntake):
     # -- cycle ----------------------------------------------------------------------------------
 
     def _look(self, now_ns: int) -> None:
-        """What no single intent asks for, when those that waited have their answer."""
+        """What no single intent asks for, when those that waited have their answer: what is due.
+
+        Each tick that comes meanwhile waits, so it is done in parts; all of them after a long time
+        without any.
+        """
+        parts = (self._look_at_cells, *self._watch.parts)
+        due = min((now_ns - self._cells_ns) // PART_EVERY_NS, len(parts))
         self._cells_ns = now_ns
-        self._watch.waited_ns, self._waited_ns = self._waited_ns, 0
-        profit_e8 = self._read_positions()
-        self._read_instruments()
-        self._measure_venue_clock()
-        self._watch.look(now_ns, profit_e8)
+        for _ in range(due):
+            parts[self._part](now_ns)
+            self._part = (self._part + 1) % len(parts)
         if self._halt.is_set:
             self._renew(now_ns)
+
+    def _look_at_cells(self, now_ns: int) -> None:
+        self._watch.waited_ns, self._waited_ns = self._waited_ns, 0
+        self._watch.profit_e8 = self._read_positions()
+        self._read_instruments()
+        self._measure_venue_clock()
 
     def _poll_executions(self, now_ns: int) -> int:
         count = 0

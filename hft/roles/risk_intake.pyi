@@ -13,7 +13,8 @@ PENDING_SLOT: Final[int]
 MANUAL_SLOT: Final[int]
 """As ``PENDING_SLOT``, for what is asked for by hand."""
 COMMANDS_EVERY_NS: Final[int]
-CELLS_EVERY_NS: Final[int]
+PART_EVERY_NS: Final[int]
+"""Between two parts of a look around."""
 
 @disjoint_base
 class Intake:

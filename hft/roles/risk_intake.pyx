@@ -29,10 +29,10 @@ assert (HALTED, REDUCING) == (records.TradingState.HALTED, records.TradingState.
 PENDING_SLOT = PENDING
 MANUAL_SLOT = PENDING_MANUAL
 COMMANDS_EVERY_NS = 20 * units.NS_PER_MS
-CELLS_EVERY_NS = 50 * units.NS_PER_MS
+PART_EVERY_NS = 8 * units.NS_PER_MS
 
 cdef int64_t COMMANDS_EVERY = COMMANDS_EVERY_NS
-cdef int64_t CELLS_EVERY = CELLS_EVERY_NS
+cdef int64_t PART_EVERY = PART_EVERY_NS
 cdef uint64_t AGREES = counters.AGREES.id
 cdef uint64_t DIFFERS = counters.DIFFERS.id
 cdef uint64_t JUDGED = counters.JUDGED.id
@@ -115,8 +115,13 @@ cdef class RiskIntake:
         self._told_state = -1
 
     def do_work(self, int64_t now_ns):
-        """Executions first: a fill changes what may be approved."""
+        """Executions first: a fill changes what may be approved.
+
+        Who has judged lets execution go first: what is done once in a while waits, for as long
+        again as it has its time, but no longer.
+        """
         cdef int64_t work_count = 0
+        cdef int judged, patience = 1
         if has_record(&self.executions.position):
             work_count = self._poll_executions(now_ns)
         if has_record(&self.paper_executions.position):
@@ -124,12 +129,15 @@ cdef class RiskIntake:
         if self._closing_until_ns:
             self._watch_closing(now_ns)
         self._allowed = self.granted()
-        work_count += self.judge_waiting(now_ns)
+        judged = self.judge_waiting(now_ns)
+        if judged:
+            work_count += judged
+            patience = 2
         if self._allowed != self._told_state or now_ns >= self._due_ns:
             self._renew(now_ns)
-        if now_ns - self._cells_ns >= CELLS_EVERY:
+        if now_ns - self._cells_ns >= patience * PART_EVERY:
             self._look(now_ns)
-        if now_ns - self._commanded_ns >= COMMANDS_EVERY:
+        if now_ns - self._commanded_ns >= patience * COMMANDS_EVERY:
             self._commanded_ns = now_ns
             work_count += self._obey(now_ns)
         return work_count

@@ -1,8 +1,9 @@
 """What risk looks at between intents: how far each limit is used, and which breaker trips.
 
 Nothing here is asked by a single intent; what follows from it stands in the ``RiskBook``, which
-refuses by it. Once in ``LOOK_EVERY_NS`` the uses are measured, now and then published in the
-``limits`` cells. Acts go to the ``acts`` ring: the recorder writes them to the audit trail.
+refuses by it. Twenty times a second the uses are measured, in parts so that no tick waits for all
+of it, and now and then they are published in the ``limits`` cells. Acts go to the ``acts`` ring:
+the recorder writes them to the audit trail.
 """
 
 from __future__ import annotations
@@ -155,6 +156,16 @@ class RiskWatch:
         self._standing: tuple[LimitSpec, ...] = ()
         self._emergencies: tuple[tuple[str, int], ...] = ()
         self._published_ns = 0
+        self.profit_e8: int | None = None
+        """Of the account, as known last; None: not yet."""
+        self.parts: Final = (
+            self._look_at_exposure,
+            self._look_at_strategies,
+            self._look_at_money,
+            self._act,
+            self._show,
+        )
+        """A look in steps, to be taken in this sequence with a time each."""
         self._inherit()
 
     def _inherit(self) -> None:
@@ -237,24 +248,38 @@ class RiskWatch:
 
     def look(self, now_ns: int, profit_e8: int | None) -> None:
         """Measure every use, and act on it. ``profit_e8``: of the account; None: not known yet."""
-        uses = self._uses
+        self.profit_e8 = profit_e8
+        for part in self.parts:
+            part(now_ns)
+
+    def _look_at_exposure(self, now_ns: int) -> None:
         limits = self._book.limits
         if limits is not self._limits:
             self._take_values(limits)
         self._look_at_markets(now_ns, limits)
-        self._measure_book(uses, now_ns)
-        self._measure_strategies(uses, limits, now_ns)
-        if profit_e8 is not None:
-            self._measure_losses(uses, profit_e8, now_ns)
+        self._measure_book(self._uses, now_ns)
+
+    def _look_at_strategies(self, now_ns: int) -> None:
+        self._measure_strategies(self._uses, self._book.limits, now_ns)
+
+    def _look_at_money(self, now_ns: int) -> None:
+        uses = self._uses
+        if self.profit_e8 is not None:
+            self._measure_losses(uses, self.profit_e8, now_ns)
         self._measure_margin(uses)
         self._measure_liquidation(uses)
         self._measure_host(uses, now_ns)
+
+    def _act(self, now_ns: int) -> None:
+        uses = self._uses
         self._judge_layers(uses)
         self._refuse_growth(uses)
         self._look_for_emergencies(uses)
+
+    def _show(self, now_ns: int) -> None:
         if now_ns - self._published_ns >= PUBLISH_EVERY_NS:
             self._published_ns = now_ns
-            self._publish(uses)
+            self._publish(self._uses)
 
     def _look_at_markets(self, now_ns: int, limits: Limits) -> None:
         if limits.move_1s_bps_max >= UNLIMITED and limits.move_1m_bps_max >= UNLIMITED:
@@ -310,7 +335,8 @@ class RiskWatch:
             for name, value in zip(_OF_STRATEGIES, found, strict=True):
                 if value > greatest[name][0]:
                     greatest[name] = value, strategy_id
-                self._pause_beyond(name, value, limits, strategy_id)
+                if value > self._values[name]:
+                    self._pause_beyond(name, value, limits, strategy_id)
         uses.update(greatest)
         self._look_for_mistakes(limits, now_ns)
 

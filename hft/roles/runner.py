@@ -21,9 +21,9 @@ from hft.graph import COLD_ROLES
 from hft.roles.context import Context, Role
 from hft.roles.notify import Notifier
 from hft.roles.turning import Cycle, Turning, turn_alone
-from hft.roles.upkeep import PERIOD_NS, WAKE_NS, Upkeep
+from hft.roles.upkeep import PERIOD_NS, REHEARSE_ASLEEP_NS, REHEARSE_NS, WAKE_NS, Upkeep
 from hft.units import NS_PER_S
-from ipc import Parker
+from ipc import BusySpin, Parker
 
 EXIT_OK: Final = 0
 EXIT_FATAL: Final = 70
@@ -100,7 +100,13 @@ def run_loop(
     try:
         _start(cycle)
         freeze_memory()
-        upkeep = Upkeep(cycle.pages[0], time.monotonic_ns(), collects=True, roles=cycle.roles)
+        upkeep = Upkeep(
+            cycle.pages[0],
+            time.monotonic_ns(),
+            collects=True,
+            roles=cycle.roles,
+            rehearse_ns=REHEARSE_NS if isinstance(wait, BusySpin) else REHEARSE_ASLEEP_NS,
+        )
 
         def after_turn(now_ns: int, is_idle: bool) -> bool:
             upkeep.passed(now_ns)
@@ -153,6 +159,7 @@ class LoopRunner(Turning):
             collects=self._is_hot,
             roles=self._cycle.roles,
             sleeps=wait == "park",
+            rehearse_ns=REHEARSE_NS if wait == "busy_spin" else REHEARSE_ASLEEP_NS,
         )
 
     def run(self, loop: asyncio.AbstractEventLoop) -> int:

@@ -14,7 +14,7 @@ from hft.roles.desk cimport Desk
 from hft.strategy.change cimport Change, Inventory
 from ipc.atomics cimport load_acquire, monotonic_ns
 from ipc.page_stores cimport PageStores
-from ipc.ring cimport RingReader, RingWriter
+from ipc.ring cimport RingReader, RingWriter, has_record
 
 from hft import counters, graph, records, units
 from hft.roles import callback_note
@@ -117,7 +117,8 @@ cdef class StrategyCore:
         cdef Desk desk
         self._now_ns = now_ns
         self.has_offered = False
-        if now_ns - self.commands_ns >= COMMANDS:
+        if now_ns - self.commands_ns >= (
+                2 * COMMANDS if has_record(&self.market.position) else COMMANDS):
             self.commands_ns = now_ns
             work_count = self._poll_control(now_ns)
         if not self._is_settled:

@@ -19,12 +19,13 @@ PERIOD_NS: Final = 20 * NS_PER_MS
 WAKE_NS: Final = 4 * NS_PER_MS
 """A hot process that sleeps wakes so often although nothing happens: an order that finds everything
 cold takes longer than all that this costs."""
-REHEARSE_NS: Final = 2 * NS_PER_MS
-"""Code and data that were not used for longer begin to leave the caches. A tick that comes while
-one role rehearses waits for that one at most."""
-REHEARSE_ANSWER_NS: Final = 10 * NS_PER_MS
+REHEARSE_NS: Final = NS_PER_MS // 2
+"""Code and data that were not used for longer begin to leave the caches: the sooner, the less they
+are in the way. A tick that comes while one role rehearses waits for that one at most."""
+REHEARSE_ASLEEP_NS: Final = 2 * NS_PER_MS
+"""Who sleeps in between pays for each rehearsal with time that others could use."""
+REHEARSE_ANSWER_NS: Final = 20 * NS_PER_MS
 """Nobody waits for the rest of an order's life as for its beginning."""
-REHEARSALS: Final = {"rehearse": REHEARSE_NS, "rehearse_answer": REHEARSE_ANSWER_NS}
 COLLECT_NS: Final = 10 * NS_PER_S
 """A hot process collects garbage only while idle, this often."""
 SWITCHES_NS: Final = NS_PER_S
@@ -43,10 +44,11 @@ class _Rehearsal:
 class Upkeep:
     """Called by the loop that turns the roles; writes into the page of the first role.
 
-    Of the ``roles`` those that have a ``rehearse(now_ns)``, or a ``rehearse_answer(now_ns)``, are
-    asked to run, now and then while nobody has work, what they will have to do in a hurry: on
-    memory of their own, with no effect. One at a time; who sleeps in between (``sleeps``) catches
-    up on those that fell due meanwhile, and takes its chance after work as well.
+    Of the ``roles`` those that have a ``rehearse(now_ns)`` are asked to run, every ``rehearse_ns``
+    while nobody has work, what they will have to do in a hurry: on memory of their own, with no
+    effect. So are, less often, those that have a ``rehearse_answer(now_ns)``. One at a time; who
+    sleeps in between (``sleeps``) catches up on those that fell due meanwhile, and takes its chance
+    after work as well.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Upkeep:
         collects: bool,
         roles: Sequence[object] = (),
         sleeps: bool = False,
+        rehearse_ns: int = REHEARSE_NS,
     ) -> None:
         self._page = page
         self._collects = collects
@@ -64,7 +67,10 @@ class Upkeep:
         self._sleeps = sleeps
         self._rehearsals = [
             rehearsal
-            for name, period_ns in REHEARSALS.items()
+            for name, period_ns in (
+                ("rehearse", rehearse_ns),
+                ("rehearse_answer", REHEARSE_ANSWER_NS),
+            )
             for rehearsal in _in_turns(roles, name, period_ns, now_ns)
         ]
         self._worst_ns = 0

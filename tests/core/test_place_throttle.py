@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hft.core.place_throttle import REJECTS_PAUSE_NS, PlaceThrottle
+from hft.core.place_throttle import POST_ONLY_REJECTS_MAX, REJECTS_PAUSE_NS, PlaceThrottle
 from hft.records import Reason
 from hft.units import NS_PER_MS, NS_PER_S
 
@@ -38,6 +38,7 @@ def test_five_refusals_for_one_reason_pause_the_strategy_for_that_reason() -> No
         (9, 3 * NS_PER_S, Reason.VENUE_FILTER),
         (9, 0, Reason.VENUE_OVERLOAD),
         (9, 0, Reason.VENUE_RATE_LIMIT),
+        (POST_ONLY_REJECTS_MAX - 1, 0, Reason.VENUE_POST_ONLY),
     ],
 )
 def test_few_slow_or_other_refusals_pause_nothing(
@@ -46,6 +47,12 @@ def test_few_slow_or_other_refusals_pause_nothing(
     throttle = PlaceThrottle()
     refuse(throttle, count, reason, every_ns)
     assert throttle.until_ns == 0
+
+
+def test_a_maker_is_paused_when_nearly_all_its_orders_would_have_taken() -> None:
+    throttle = PlaceThrottle()
+    last_ns = refuse(throttle, POST_ONLY_REJECTS_MAX, Reason.VENUE_POST_ONLY, NS_PER_S // 10)
+    assert throttle.refusal(1, 0, last_ns) is Reason.VENUE_POST_ONLY
 
 
 def test_refusals_for_different_reasons_do_not_add_up() -> None:

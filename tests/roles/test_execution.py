@@ -958,8 +958,18 @@ def test_pauses_and_bans_are_told_to_the_whole_address(desk):
     past_ns = time.monotonic_ns() - before_ns
     assert 0 <= desk.rest.paused_until_ns - before_ns - 7 * NS_PER_S <= past_ns
     assert 0 <= desk.rest.banned_until_ns - before_ns - 9 * NS_PER_S <= past_ns
-    desk.turn(later_ms=20)
+    desk.turn(later_ms=40)
     assert desk.session.watches[-1] is False, "a banned address asks nothing at all"
+
+
+def test_sessions_are_watched_in_turns_of_their_own(desk):
+    desk.turn(later_ms=1_000)
+    for _ in range(2):
+        before = len(desk.session.watches)
+        for _ in range(20):
+            desk.place()
+            desk.turn(later_ms=10)
+        assert 20 * 10 // 40 <= len(desk.session.watches) - before <= 20 * 10 // 20
 
 
 def test_what_other_connections_were_told_holds_here_as_well(desk):

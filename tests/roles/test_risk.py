@@ -39,7 +39,7 @@ from hft.records import (
     TradingState,
 )
 from hft.roles.risk import CLOSING_NS_MAX, Risk
-from hft.roles.risk_intake import MANUAL_SLOT, PENDING_SLOT
+from hft.roles.risk_intake import MANUAL_SLOT, PART_EVERY_NS, PENDING_SLOT
 from hft.units import E8, NS_PER_MS, NS_PER_S
 from ipc import Command
 
@@ -731,6 +731,39 @@ def test_position_adopted_after_the_start_of_risk_counts(house, desk):
     desk.account_says(5 * E8, adjusted_e8=4 * E8, executions_seq=1)
     risk.do_work(time.monotonic_ns() + 60 * NS_PER_MS)
     assert risk._book.position_e8(BTC) == 5 * E8
+
+
+# -- what is done once in a while -----------------------------------------------------------------
+
+
+def test_a_look_around_is_taken_in_parts_and_complete_after_a_while(house, desk):
+    risk, _ = start(house)
+    now_ns = risk._cells_ns
+    taken = []
+    risk._watch.parts = tuple(
+        lambda _now_ns, number=number: taken.append(number)
+        for number in range(len(risk._watch.parts))
+    )
+    whole = len(risk._watch.parts) + 1
+    for turn in range(2 * whole):
+        before = len(taken)
+        risk.do_work(now_ns + (turn + 1) * PART_EVERY_NS)
+        assert len(taken) - before <= 1
+    assert taken == [*range(whole - 1)] * 2
+    risk.do_work(now_ns + 100 * whole * PART_EVERY_NS)
+    assert taken == [*range(whole - 1)] * 3, "after a long time all of it, once"
+
+
+def test_who_judges_looks_around_later_but_not_much_later(house, desk):
+    risk, _ = start(house)
+    now_ns = risk._cells_ns
+    desk.ask()
+    risk.do_work(now_ns + PART_EVERY_NS)
+    assert risk._cells_ns == now_ns, "execution has the decision first"
+    desk.ask()
+    risk.do_work(now_ns + 2 * PART_EVERY_NS)
+    assert risk._cells_ns == now_ns + 2 * PART_EVERY_NS
+    assert len(desk.decisions()) == 2
 
 
 # -- the instrument table -------------------------------------------------------------------------

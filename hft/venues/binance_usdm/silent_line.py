@@ -41,6 +41,7 @@ class SilentLine(WSListener):
         self.suspect_ns = 0
         self._transport: WSTransport | None = None
         self._peer: socket.socket | None = None
+        self._drained = bytearray(DRAIN_BYTES)
 
     async def open(self) -> None:
         """Connect the two ends. Where that is not allowed there is no line."""
@@ -74,7 +75,7 @@ class SilentLine(WSListener):
         """Read away what was sent; nobody decrypts what nobody reads."""
         if self._peer is not None:
             with contextlib.suppress(BlockingIOError):
-                self._peer.recv(DRAIN_BYTES)
+                self._peer.recv_into(self._drained)
 
     def close(self) -> None:
         """Hang up."""
