@@ -17,7 +17,7 @@ from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from hft.core.generated.views import RecordView
-from hft.roles.strategy_core import CallbackMark
+from hft.roles.callback_mark import CallbackMark
 from hft.strategy.errors import CallbackOverrunError, StrategyLoadError
 from hft.strategy.loader import load_class, load_parameters
 from hft.strategy.orders import Orders
@@ -25,7 +25,7 @@ from hft.strategy.targets import QuoteTargets
 from hft.strategy.view import View
 
 TICK_S: Final = 0.025
-"""How often the watch looks: 40 wake-ups a second, none of them in a callback that is quick."""
+"""How often the watch looks: 40 signals a second, a few instructions each."""
 CALLBACK_TICKS: Final = 2
 """A callback is interrupted when so many looks in a row find it: after 50 to 75 ms."""
 LOAD_TICKS: Final = 8
@@ -48,23 +48,24 @@ _SHARED: Final = (
 class CallbackWatch(CallbackMark):
     """Interrupts a callback that does not return: the cost of one is two stores.
 
-    A repeating timer looks at ``inside``. Two looks that find the same callback have been a tick
-    apart, so that a process which was stopped for a while blames nobody. Only the main thread of
-    a process can be interrupted, and only where nobody else uses the timer.
+    A repeating timer looks at ``inside``, without Python until a callback overran. Two looks that
+    find the same callback have been a tick apart, so that a process which was stopped for a while
+    blames nobody. Only the main thread of a process can be interrupted, and only where nobody else
+    uses the timer.
     """
 
-    __slots__ = ("_seen", "_ticks", "is_armed", "ticks_max")
+    __slots__ = ("is_armed",)
 
     def __init__(self) -> None:
         self.ticks_max = CALLBACK_TICKS
         self.is_armed = False
-        self._seen = self._ticks = 0
 
     def arm(self) -> None:
         """Start looking, where that is possible."""
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and signal.getsignal(signal.SIGALRM) in (signal.SIG_DFL, signal.SIG_IGN, None):
-            signal.signal(signal.SIGALRM, self._on_tick)
+            signal.signal(signal.SIGALRM, self._on_overrun)
+            self.look_at_ticks()
             signal.setitimer(signal.ITIMER_REAL, TICK_S, TICK_S)
             self.is_armed = True
 
@@ -88,14 +89,9 @@ class CallbackWatch(CallbackMark):
             self.inside = 0
             self.ticks_max = CALLBACK_TICKS
 
-    def _on_tick(self, _number: int, _frame: object) -> None:
-        inside = self.inside
-        if not inside or inside != self._seen:
-            self._seen, self._ticks = inside, 0
-        self._ticks += 1
-        # The first look only takes note of the callback: what it finds may have begun just now.
-        if inside and self._ticks > self.ticks_max:
-            self._ticks = 0
+    def _on_overrun(self, _number: int, _frame: object) -> None:
+        # Python comes to it at the next bytecode: who overran may have returned by then.
+        if self.inside and self.inside == self.overran:
             raise CallbackOverrunError(int(1_000 * TICK_S * self.ticks_max))
 
 

@@ -3,15 +3,11 @@ from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from hft.core.generated.records cimport hft_intent, hft_top_of_book
 from hft.core.generated.views cimport Decision, Execution, FeedStatus, MarkPrice, Trade
+from hft.roles.callback_mark cimport CallbackMark
 from hft.roles.desk cimport Desk
 from hft.strategy.change cimport Change
 from ipc.page_stores cimport PageStores
 from ipc.ring cimport RingReader, RingWriter
-
-
-cdef class CallbackMark:
-    cdef public int64_t calls
-    cdef public int64_t inside
 
 
 cdef class StrategyCore:

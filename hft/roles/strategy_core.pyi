@@ -3,6 +3,7 @@ from typing import Any, Final
 
 from typing_extensions import disjoint_base
 
+from hft.roles.callback_mark import CallbackMark
 from hft.roles.context import Context
 from hft.roles.desk import Desk
 from hft.strategy.change import Change, Inventory
@@ -17,11 +18,6 @@ COMMANDS_NS: Final[int]
 FEED_SILENT_NS: Final[int]
 
 def flood(desk: Desk) -> StrategyError: ...
-
-@disjoint_base
-class CallbackMark:
-    calls: int
-    inside: int
 
 @disjoint_base
 class StrategyCore:

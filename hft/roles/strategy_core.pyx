@@ -10,6 +10,7 @@ from hft.core.generated.records cimport (
     hft_decision, hft_execution, hft_feed_status, hft_header, hft_intent, hft_top_of_book)
 from hft.core.generated.views cimport (
     Decision, Execution, FeedStatus, MarkPrice, Trade)
+from hft.roles.callback_mark cimport CallbackMark
 from hft.roles.desk cimport Desk
 from hft.strategy.change cimport Change, Inventory
 from ipc.atomics cimport load_acquire, monotonic_ns
@@ -76,10 +77,6 @@ def flood(Desk desk not None):
         f"{desk.rules.symbol}",
         remedy="Ask for less, or raise intents_per_s_max of the strategy.",
     )
-
-
-cdef class CallbackMark:
-    """Where the engine is: ``calls`` begun, and the number of the one that runs; 0: none."""
 
 
 cdef class StrategyCore:
