@@ -1,8 +1,9 @@
 """A decision on its way through execution to the socket without the interpreter.
 
 What happens rarely is the role's own, whose base ``OrderEntry`` is: ``_consume_other``, ``_drop``,
-``_guard_orders`` and ``_tend``. A new order goes from C to C, unless what it goes through was replaced: a
-step of the books, the ``send`` of the session or ``_fence``, which are called by name then.
+``_guard_orders`` and ``_tend``. A new order goes from C to C, unless what it goes through was
+replaced: a step of the books, the ``send`` of the session or ``_fence``, which are called by name
+then.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint64_t
