@@ -24,8 +24,8 @@ REHEARSE_NS: Final = NS_PER_MS // 2
 are in the way. A tick that comes while one role rehearses waits for that one at most."""
 REHEARSE_ASLEEP_NS: Final = 2 * NS_PER_MS
 """Who sleeps in between pays for each rehearsal with time that others could use."""
-REHEARSE_ANSWER_NS: Final = 20 * NS_PER_MS
-"""Nobody waits for the rest of an order's life as for its beginning."""
+REHEARSE_ANSWER_NS: Final = 100 * NS_PER_MS
+"""Nobody waits for the rest of an order's life as for its beginning, and it takes 80 to 160 us."""
 COLLECT_NS: Final = 10 * NS_PER_S
 """A hot process collects garbage only while idle, this often."""
 SWITCHES_NS: Final = NS_PER_S
