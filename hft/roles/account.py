@@ -351,7 +351,8 @@ class Account:
             if pause_s == retry_s:
                 retry_s = min(2 * retry_s, settle_s)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._hurry.wait()
             self._hurry.clear()
 
     async def _look(self) -> Look:

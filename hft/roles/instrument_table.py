@@ -156,4 +156,5 @@ class InstrumentKeeper:
                 wait_s = DOUBTFUL_S if self._is_doubtful() else self._refresh_s
             await asyncio.sleep(PAUSE_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(wait_s, self._refresh_s))
+                async with asyncio.timeout(min(wait_s, self._refresh_s)):
+                    await self._wake.wait()

@@ -153,7 +153,8 @@ class OrderResolver:
                 pause_s = RETRY_S
             await asyncio.sleep(CLOCK_AGAIN_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._clock_wake.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._clock_wake.wait()
 
     def _on_recovered(self) -> None:
         if self._page.state == RoleState.RECOVERING:

@@ -145,3 +145,29 @@ def test_a_rest_server_with_an_untrusted_certificate_is_unreachable(
         assert "certificate" in caught.value.remedy
 
     run(main())
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_session_that_is_stopped_while_it_opens_stays_stopped(
+    run: Any, states: Any, wait: Any, trusted: ssl.SSLContext, turns: int
+):
+    async def main() -> None:
+        server = await ws_create_server(lambda request: WSListener(), "127.0.0.1", 0, ssl=trusted)
+        session = session_to(server.sockets[0].getsockname()[1], states)
+        loop = asyncio.get_running_loop()
+
+        def stop_after(left: int) -> None:
+            loop.call_soon(stop_after, left - 1) if left else session.stop()
+
+        session._on_state = lambda state, detail: (
+            states(state, detail),
+            stop_after(turns) if state.name == "OPEN" else None,
+        )
+        session.start(loop)
+        await wait(lambda: session.state.name == "STOPPED" and "OPEN" in states.names)
+        async with asyncio.timeout(20):
+            await session.wait_stopped()
+        server.close()
+
+    run(main())
+    assert "DOWN" not in states.names

@@ -8,6 +8,7 @@ connection means for orders or books is decided by the role that hears of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from abc import ABC, abstractmethod
@@ -331,8 +332,10 @@ class Session(ABC):
         self._connections.append(connection)
         connection.closed.add_done_callback(lambda _: self._connections.remove(connection))
         try:
-            await asyncio.wait_for(
-                ws_connect(
+            # Not wait_for: it forgets a cancellation that comes together with the result (Python
+            # 3.11), and a session that was stopped just then would go on for ever.
+            async with asyncio.timeout(CONNECT_S):
+                await ws_connect(
                     lambda: connection.listener,
                     url,
                     ssl_context=tls.context_for(url),
@@ -344,9 +347,7 @@ class Session(ABC):
                     max_frame_size=FRAME_BYTES_MAX,
                     max_redirects=0,
                     logger_name="venue",
-                ),
-                CONNECT_S,
-            )
+                )
         except BaseException as error:
             if connection.transport is None:
                 connection.on_ws_disconnected(None)
@@ -421,10 +422,9 @@ class Session(ABC):
     async def _pause(self, wait_s: float) -> None:
         assert self._wake is not None
         self._wake.clear()
-        try:
-            await asyncio.wait_for(self._wake.wait(), wait_s)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
 
 
 def _refused(url: str, error: WSHandshakeError) -> RefusedError:

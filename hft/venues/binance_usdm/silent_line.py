@@ -46,7 +46,8 @@ class SilentLine(WSListener):
     async def open(self) -> None:
         """Connect the two ends. Where that is not allowed there is no line."""
         with contextlib.suppress(OSError, WSError, TimeoutError, asyncio.IncompleteReadError):
-            await asyncio.wait_for(self._open(), OPEN_S)
+            async with asyncio.timeout(OPEN_S):
+                await self._open()
 
     async def _open(self) -> None:
         with socket.create_server((tls.LOOPBACK, 0)) as server:

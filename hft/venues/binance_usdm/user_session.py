@@ -8,6 +8,7 @@ proves nothing, even a bogus key connects and stays silent; a dead socket is fou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 import time
@@ -313,10 +314,9 @@ class ListenKeyKeeper:
 
     async def _pause(self, wait_s: float) -> None:
         """Until the key is in doubt, at most ``wait_s``."""
-        try:
-            await asyncio.wait_for(self._wake.wait(), wait_s)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
 
     def _accept(self, key: str, doubt: str) -> None:
         if key and key != self.key:
