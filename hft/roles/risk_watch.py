@@ -246,12 +246,6 @@ class RiskWatch:
 
     # -- once in a while ------------------------------------------------------------------------
 
-    def look(self, now_ns: int, profit_e8: int | None) -> None:
-        """Measure every use, and act on it. ``profit_e8``: of the account; None: not known yet."""
-        self.profit_e8 = profit_e8
-        for part in self.parts:
-            part(now_ns)
-
     def _look_at_exposure(self, now_ns: int) -> None:
         limits = self._book.limits
         if limits is not self._limits:
