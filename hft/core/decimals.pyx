@@ -6,6 +6,7 @@ nothing; any other digit there is refused.
 """
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport INT64_MIN, int64_t, uint64_t
+from libc.string cimport memcpy
 
 from hft.errors import PrecisionError
 
@@ -24,39 +25,26 @@ cdef Py_ssize_t write_e8(char *text, int64_t value_e8, int places) noexcept nogi
     ``text`` needs room for 24 bytes. Returns the length, or -1 when the value has more decimals
     than ``places``, or is INT64_MIN, which stands for "no price".
     """
-    cdef char digits[24]
-    cdef uint64_t rest, unit
+    cdef uint64_t value, fraction, digits
     cdef Py_ssize_t length = 0
-    cdef int count = 0
-    cdef int point
     if value_e8 == INT64_MIN or places > 8:
         return -1
-    rest = <uint64_t> (-value_e8 if value_e8 < 0 else value_e8)
-    if places < 0:
-        places = 8
-        while places > 0 and rest % 10 == 0:
-            rest //= 10
-            places -= 1
-    else:
-        unit = POWERS_OF_TEN[8 - places]
-        if rest % unit:
-            return -1
-        rest //= unit
-    point = places
-    while rest or count <= point:
-        digits[count] = <char> (c'0' + rest % 10)
-        rest //= 10
-        count += 1
     if value_e8 < 0:
         text[0] = c'-'
         length = 1
-    while count:
-        if count == point:
-            text[length] = c'.'
-            length += 1
-        count -= 1
-        text[length] = digits[count]
-        length += 1
+    value = <uint64_t> (-value_e8 if value_e8 < 0 else value_e8)
+    fraction = value % 100_000_000
+    digits = eight_digits(fraction)
+    if places < 0:
+        places = 8 - __builtin_clzll(digits) // 8 if fraction else 0
+    elif fraction % POWERS_OF_TEN[8 - places]:
+        return -1
+    length += write_digits(text + length, value // 100_000_000)
+    if places:
+        digits |= ZEROS
+        text[length] = c'.'
+        memcpy(text + length + 1, &digits, 8)
+        length += 1 + places
     return length
 
 def parse_e8_bytes(text):

@@ -153,6 +153,13 @@ def test_encoding_is_repeatable_and_remembers_nothing():
     assert encoder.place(1, 2, timestamp_ms=3, **ORDER) == first
 
 
+@given(st.integers(1, 2**63 - 1), st.integers(0, 2**63 - 1))
+def test_numbers_of_any_length_are_written_out(request_id, timestamp_ms):
+    encoder = OrderTextEncoder(Places(), LOGGED_ON, 1_000)
+    request = json.loads(encoder.place(request_id, 1, timestamp_ms=timestamp_ms, **ORDER))
+    assert (int(request["id"]), request["params"]["timestamp"]) == (request_id, timestamp_ms)
+
+
 @given(
     places=st.integers(0, 8),
     scaled=st.integers(1, 9 * 10**10),

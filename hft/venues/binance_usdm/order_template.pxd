@@ -48,6 +48,8 @@ cdef class Template:
 
 cdef class PlaceTexts:
     cdef readonly dict _places
+    cdef Template newest
 
+    cdef int look_ahead(self) except -1
     cdef Py_ssize_t write_place(
         self, char *into, uint64_t request_id, Order order, int64_t timestamp_ms) except -1

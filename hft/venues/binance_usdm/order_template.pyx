@@ -5,11 +5,11 @@ behind the other into a buffer on the stack. What it writes is byte for byte wha
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import re
 
-from hft.core.decimals cimport write_e8
+from hft.core.decimals cimport write_digits, write_e8
 from hft.core.order_numbers cimport kind_code
 from hft.core.orders cimport Order
 
@@ -36,20 +36,6 @@ _MARKS = {
 """How a text says where its values go."""
 _MARK = re.compile(rb"\{(?:request|order|price|qty|time|date|signature)\}")
 cdef const char *HEXADECIMAL = b"0123456789abcdef"
-
-
-cdef Py_ssize_t write_number(char *text, uint64_t number) noexcept nogil:
-    cdef char digits[20]
-    cdef Py_ssize_t length = 0, index
-    while True:
-        digits[length] = <char> (c'0' + number % 10)
-        number //= 10
-        length += 1
-        if not number:
-            break
-    for index in range(length):
-        text[index] = digits[length - 1 - index]
-    return length
 
 
 cdef Py_ssize_t write_order_id(char *text, uint64_t order_id) noexcept nogil:
@@ -89,7 +75,7 @@ cdef class _Pieces:
             memcpy(at, self.starts[index], self.lengths[index])
             at += self.lengths[index]
             if self.values[index] == REQUEST_ID:
-                at += write_number(at, values.request_id)
+                at += write_digits(at, values.request_id)
             elif self.values[index] == ORDER_ID:
                 at += write_order_id(at, values.order_id)
             elif self.values[index] == PRICE:
@@ -99,9 +85,9 @@ cdef class _Pieces:
                 memcpy(at, values.qty, VALUE_BYTES_MAX)
                 at += values.qty_length
             elif self.values[index] == TIMESTAMP:
-                at += write_number(at, <uint64_t> values.timestamp_ms)
+                at += write_digits(at, <uint64_t> values.timestamp_ms)
             elif self.values[index] == DATE:
-                at += write_number(at, <uint64_t> values.date_ms)
+                at += write_digits(at, <uint64_t> values.date_ms)
             elif self.values[index] == SIGNATURE:
                 memcpy(at, values.signature, values.signature_length)
                 at += values.signature_length
@@ -187,9 +173,19 @@ cdef class PlaceTexts:
             order.is_reduce_only, order.good_till_s != 0))
         if template is None:
             raise no_such_order(order.side, order.order_type, order.tif, order.is_post_only)
+        self.newest = template
         return template.write(
             into, request_id, order.order_id, order.price_e8, order.qty_e8, timestamp_ms,
             <int64_t> order.good_till_s * MS_PER_S)
+
+    cdef int look_ahead(self) except -1:
+        """Have the text at hand that was written last: the next order is likely to be alike."""
+        cdef char text[TEXT_BYTES_MAX]
+        cdef Values values
+        if self.newest is not None:
+            memset(&values, 0, sizeof(Values))
+            self.newest.json_pieces.write(text, &values)
+        return 0
 
 
 def no_such_order(side, order_type, tif, is_post_only):
