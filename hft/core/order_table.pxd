@@ -1,6 +1,7 @@
 """The table of orders as C sees it."""
 from libc.stdint cimport uint64_t
 
+from hft.core.generated.records cimport hft_decision
 from hft.core.orders cimport Order
 
 
@@ -12,7 +13,11 @@ cdef class OrderTable:
     cdef dict _closed
     cdef Py_ssize_t _foreign_rows
     cdef readonly object trades
+    cdef Order spare
+    cdef uint64_t last_id
 
+    cdef Order new_order(self, const hft_decision *decision)
+    cdef int look_ahead(self) except -1
     cdef int take_row(self, Order order) except -2
     cdef Order known(self, uint64_t order_id)
     cdef int free_row(self, uint64_t order_id) except -2

@@ -31,6 +31,22 @@ cdef class OrderTable:
         self.trades = TradeMemory()
         self.trades.reserve()
 
+    cdef Order new_order(self, const hft_decision *decision):
+        """What an approved PLACE asks for; it has no row yet."""
+        cdef Order order = Order.__new__(Order) if self.spare is None else self.spare
+        self.spare = None
+        order.begin(decision, self.trades)
+        return order
+
+    cdef int look_ahead(self) except -1:
+        """Have at hand what the next order of the same strategy's will need. No effect."""
+        if self.spare is None:
+            self.spare = Order.__new__(Order)
+        if self._free:
+            assert self._rows[self.next_row] is None
+        self.known(self.last_id + 1)
+        return 0
+
     def add(self, Order order not None):
         """Give the order a row; returns its index, or -1: the table is full for such orders."""
         return self.take_row(order)
@@ -49,11 +65,13 @@ cdef class OrderTable:
         self._enter(order, row)
 
     cdef int _enter(self, Order order, Py_ssize_t row) except -1:
+        cdef Py_ssize_t count = len(self._by_id)
         order_id = order.order_id  # a number for all dictionaries
-        assert order_id not in self._by_id
+        self.last_id = order.order_id
         assert self._rows[row] is None
         self._rows[row] = order
         self._by_id[order_id] = order
+        assert len(self._by_id) > count, "the id is in the table"
         self._closed.pop(order_id, None)
         self._foreign_rows += 0 if order.is_own() else 1
         order.row = row

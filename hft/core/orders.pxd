@@ -1,8 +1,7 @@
 """One order as C sees it."""
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from hft.core.generated.records cimport hft_order
-from hft.core.generated.views cimport Decision
+from hft.core.generated.records cimport hft_decision, hft_order
 
 
 cdef class Order:
@@ -42,6 +41,7 @@ cdef class Order:
     cdef uint16_t reason_code
     cdef uint16_t cancel_reason_code
 
+    cdef int begin(self, const hft_decision *decision, object trades) except -1
     cdef bint is_own(self) noexcept
     cdef void write_row(self, hft_order *row) noexcept
     cdef bint seen(self, int64_t venue_order_id) except -1
@@ -55,5 +55,3 @@ cdef class Order:
     cdef int raise_cum(self, int64_t cum_qty_e8) except -1
     cdef int evaluate(self) except -1
 
-
-cdef Order order_of(Decision view, object trades)

@@ -130,7 +130,32 @@ cdef class Order:
     @staticmethod
     def of_decision(Decision view not None, trades):
         """The order that an approved PLACE asks for; ``trades`` are those of its table."""
-        return order_of(view, trades)
+        cdef Order order = Order.__new__(Order)
+        order.begin(<const hft_decision *> view.data, trades)
+        return order
+
+    cdef int begin(self, const hft_decision *decision, object trades) except -1:
+        """``of_decision``, of an order that is nothing yet."""
+        assert decision.order_id > 0
+        assert decision.qty_e8 > 0
+        assert decision.side == 1 or decision.side == -1
+        self.order_id = decision.order_id
+        self.instrument_id = decision.instrument_id
+        self.strategy_id = decision.strategy_id
+        self.side_code = decision.side
+        self.price_e8 = decision.price_e8
+        self.qty_e8 = self.leaves_qty_e8 = decision.qty_e8
+        self.order_type_code = decision.order_type
+        self.tif_code = decision.tif
+        self.good_till_s = decision.good_till_s
+        self.is_post_only = decision.is_post_only != 0
+        self.is_reduce_only = decision.is_reduce_only != 0
+        self.state_code = STATE_PENDING_NEW
+        self.pending_code = ACTION_PLACE
+        self.decision_seq = decision.seq
+        self.origin_ns = decision.origin_ns
+        self.row = -1
+        self.trades = trades
 
     @classmethod
     def adopt(
@@ -620,30 +645,3 @@ cdef class Order:
         assert 0 <= self.traded_qty_e8 <= cum_qty_e8 <= self.qty_e8
         assert self.state_code >= FIRST_TERMINAL or cum_qty_e8 + self.leaves_qty_e8 == self.qty_e8
         return 0
-
-
-cdef Order order_of(Decision view, object trades):
-    """``Order.of_decision``."""
-    cdef const hft_decision *decision = <const hft_decision *> view.data
-    cdef Order order = Order.__new__(Order)
-    assert decision.order_id > 0
-    assert decision.qty_e8 > 0
-    assert decision.side == 1 or decision.side == -1
-    order.order_id = decision.order_id
-    order.instrument_id = decision.instrument_id
-    order.strategy_id = decision.strategy_id
-    order.side_code = decision.side
-    order.price_e8 = decision.price_e8
-    order.qty_e8 = order.leaves_qty_e8 = decision.qty_e8
-    order.order_type_code = decision.order_type
-    order.tif_code = decision.tif
-    order.good_till_s = decision.good_till_s
-    order.is_post_only = decision.is_post_only != 0
-    order.is_reduce_only = decision.is_reduce_only != 0
-    order.state_code = STATE_PENDING_NEW
-    order.pending_code = ACTION_PLACE
-    order.decision_seq = decision.seq
-    order.origin_ns = decision.origin_ns
-    order.row = -1
-    order.trades = trades
-    return order

@@ -131,7 +131,7 @@ cdef class FeedIntake(FrameSink):
         top.feed_state = <unsigned char> instrument.state_code
         self.tops.write_value(top.instrument_id, <const char *> top)
         if self.decoder.venue_ahead_ns:
-            self.page.add_ns(FEED_AGE_NS, recv_ns + self.decoder.venue_ahead_ns - top.venue_ns)
+            self.page.note_ns(FEED_AGE_NS, recv_ns + self.decoder.venue_ahead_ns - top.venue_ns)
         return self.stage_frame(recv_ns)
 
     cdef int take_depth(self, int64_t recv_ns) except -1:
@@ -169,7 +169,7 @@ cdef class FeedIntake(FrameSink):
 
     cdef int stage_frame(self, int64_t recv_ns) except -1:
         self.stage()
-        self.page.add_ns(FEED_NS, monotonic_ns() - recv_ns)
+        self.page.note_ns(FEED_NS, monotonic_ns() - recv_ns)
         return 0
 
     def put(self):

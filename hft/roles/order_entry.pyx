@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from hft.core.generated.records cimport hft_decision
 from hft.core.generated.views cimport Decision
-from hft.core.orders cimport Order, order_of
+from hft.core.orders cimport Order
 from hft.core.permit cimport grants, is_reducing
 from hft.core.throttle cimport PauseEnd, VenueBudget
 from hft.roles.order_gate cimport OrderGate
@@ -92,6 +92,7 @@ cdef class OrderEntry:
     cdef VenueClock clock
     cdef object resolver
     cdef OrderGate gate
+    cdef PlaceTexts newest_texts
     cdef bint fences_by_name
 
     def __cinit__(self, *_arguments, **_named):
@@ -214,10 +215,10 @@ cdef class OrderEntry:
         reason = self.refusal(decision, now_ns)
         if reason is not NONE:
             return reason
-        order = order_of(view, keeper.table.trades)
+        order = keeper.table.new_order(decision)
         if keeper.table.take_row(order) < 0:
             return TABLE_FULL
-        encoder = self._encoders[order.instrument_id]
+        encoder = self.newest_texts = self._encoders[order.instrument_id]
         if not is_ready:
             return self._by_rest.place(order, encoder, view)
         self._request_id += 1
@@ -282,6 +283,8 @@ cdef class OrderEntry:
         self.objection(0, 0, 0, now_ns)
         self.is_open()
         self.is_ready()
+        if self.newest_texts is not None:
+            self.newest_texts.look_ahead()
         prefetch_bytes(page.counters + SENT, sizeof(uint64_t))
         prefetch_bytes(page.counters + JOURNALLED, sizeof(uint64_t))
         prefetch_bytes(page.maxima + EXECUTION_NS, sizeof(uint64_t))

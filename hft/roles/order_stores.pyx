@@ -119,7 +119,8 @@ cdef class OrderStores:
         return self.is_crowded()
 
     cdef bint is_crowded(self) except -1:
-        return bool(self._outbox) or self._executions.left() < self._free_min
+        cdef uint64_t least = self._free_min
+        return bool(self._outbox) or self._executions.room(least) < least
 
     # -- a new order, from C to C ---------------------------------------------------------------
 
@@ -152,8 +153,9 @@ cdef class OrderStores:
         self._journal.fetch_next()
         self._executions.fetch_next()
         prefetch_bytes(self._journal_cursor.word, sizeof(uint64_t))
-        self._executions.left()
-        table.known(0)
+        self.is_crowded()
+        table.look_ahead()
+        prefetch_bytes(<const void *> table.spare, sizeof(Order))
         if table.free_rows:
             self._rows.fetch(table.next_row)
 

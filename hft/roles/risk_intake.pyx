@@ -209,7 +209,7 @@ cdef class RiskIntake:
             self._decisions.offer()
         intake.intents.commit_read()
         self._page.commit_batch(intake.slot, seq)
-        self._page.add_ns(RISK_NS, waited_ns)
+        self._page.note_ns(RISK_NS, waited_ns)
         if waited_ns > self._waited_ns:
             self._waited_ns = waited_ns
         return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from hft import counters, graph
@@ -31,7 +30,6 @@ from hft.strategy.base import InstrumentView
 from hft.strategy.change import Inventory
 from hft.strategy.errors import StrategyLoadError
 from hft.units import NS_PER_MS
-from ipc import RingReader
 
 CELLS_NS: Final = 100 * NS_PER_MS
 """How often the cells are read that change without a record: instruments, adjustments."""
@@ -62,7 +60,6 @@ class StrategyEngine(StrategyCore):
         self._risk = context.page_of("risk")
         self._execution_page = context.page_of("execution")
         self._rehearsal: StrategyRehearsal | None = None
-        self._next_intent: RingReader
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -85,7 +82,6 @@ class StrategyEngine(StrategyCore):
         self.desks.sort(key=lambda desk: -desk.config.priority)
         if self.desks:
             self._rehearsal = StrategyRehearsal(self, self._context)
-            self._next_intent, _ = self._context.observer("intents.strategy", 1)
 
     def _add_desk(
         self, config: StrategyConfig, instrument: InstrumentView, order_ids: OrderIdMaker
@@ -119,7 +115,7 @@ class StrategyEngine(StrategyCore):
         """Give a plug-in its place in the engine. All desks of a strategy share its ids."""
         inventory = self.inventory(mode, instrument.instrument_id)
         desk = Desk(config, plugin, instrument, inventory, order_ids, mode)
-        desk.targets.orders.bind(partial(self.send_explicit, desk))
+        desk.targets.orders.bind(self.sender_of(desk))
         self.desks.append(desk)
         self._desks_of.setdefault(instrument.instrument_id, []).append(desk)
         self._desk_of_strategy[desk.strategy_id, instrument.instrument_id] = desk
@@ -282,14 +278,7 @@ class StrategyEngine(StrategyCore):
         """Nothing happens: keep the way from a tick to an intent in the caches."""
         if self._rehearsal is not None:
             self._rehearsal.run(now_ns)
-            self._look_ahead()
-
-    def _look_ahead(self) -> None:
-        """Read what the next intent will be written into: no rehearsal does."""
-        page, intents = self._page, self._intents
-        self._next_intent.seek(intents.next_seq)
-        _ = self._next_intent.has_work, intents.free
-        _ = page.counter(counters.INTENTS.id), page.histogram_max(counters.STRATEGY_NS.id)
+            self.look_ahead()
 
     # -- end ------------------------------------------------------------------------------------
 

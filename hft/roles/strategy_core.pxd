@@ -57,4 +57,5 @@ cdef class StrategyCore:
     cdef int notify(self, Desk desk, int64_t callback, handler, record) except -1
     cdef int offer_wishes(self, Desk desk, int64_t now_ns) except -1
     cdef int offer_changes(self, Desk desk, int64_t now_ns) except -1
+    cdef uint64_t send_explicit(self, Desk desk, Change change) except? 0
     cdef uint64_t offer(self, Desk desk, Change change) except? 0

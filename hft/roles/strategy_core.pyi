@@ -1,13 +1,14 @@
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, final
 
 from typing_extensions import disjoint_base
 
 from hft.roles.callback_mark import CallbackMark
 from hft.roles.context import Context
 from hft.roles.desk import Desk
-from hft.strategy.change import Change, Inventory
+from hft.strategy.change import Inventory
 from hft.strategy.errors import StrategyError
+from hft.strategy.orders import Sender
 from ipc import RingReader, RingWriter
 
 EXECUTIONS_PER_CYCLE_MAX: Final[int]
@@ -42,5 +43,9 @@ class StrategyCore:
     def call(
         self, desk: Desk, callback: int, handler: Callable[..., None], record: Any
     ) -> None: ...
+    def look_ahead(self) -> None: ...
     def offer_what_is_wanted(self, desk: Desk, now_ns: int) -> None: ...
-    def send_explicit(self, desk: Desk, change: Change) -> int: ...
+    def sender_of(self, desk: Desk) -> Sender: ...
+
+@final
+class DeskSender(Sender): ...

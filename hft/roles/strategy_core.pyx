@@ -3,6 +3,7 @@
 What happens once in a while, a start, a command, a plug-in that failed, is in
 ``hft/roles/strategy.py``.
 """
+cimport cython
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -10,10 +11,12 @@ from hft.core.generated.records cimport (
     hft_decision, hft_execution, hft_feed_status, hft_header, hft_intent, hft_top_of_book)
 from hft.core.generated.views cimport (
     Decision, Execution, FeedStatus, MarkPrice, Trade)
+from hft.core.order_ids cimport OrderIdMaker
 from hft.roles.callback_mark cimport CallbackMark
-from hft.roles.desk cimport Desk
+from hft.roles.desk cimport Desk, IntentBudget
 from hft.strategy.change cimport Change, Inventory
-from ipc.atomics cimport load_acquire, monotonic_ns
+from hft.strategy.orders cimport Orders, Sender
+from ipc.atomics cimport load_acquire, monotonic_ns, prefetch_bytes
 from ipc.page_stores cimport PageStores
 from ipc.ring cimport RingReader, RingWriter, has_record
 
@@ -67,7 +70,6 @@ cdef int64_t ON_REFUSAL = Callback.ON_REFUSAL
 cdef int64_t ON_TRADE = Callback.ON_TRADE
 
 assert orders.NO_ORDER == 0
-cdef object NO_ORDER = orders.NO_ORDER
 
 
 def flood(Desk desk not None):
@@ -346,6 +348,25 @@ cdef class StrategyCore:
             self.offer_changes(lower, now_ns)
         return 0
 
+    def look_ahead(self):
+        """Bring into the caches what the next intent will be written into, and no rehearsal does.
+
+        No effect.
+        """
+        cdef Desk desk
+        if self.intent_ring is not None:
+            self.intent_ring.fetch_next()
+            self.intent_ring.room(1)
+        prefetch_bytes(self.intent, sizeof(hft_intent))
+        prefetch_bytes(self.page.counters + INTENTS, sizeof(uint64_t))
+        for desk in self.desks:
+            self.may_quote(desk)
+            desk.would_meet(1, 0, False)
+            prefetch_bytes(<const void *> desk, sizeof(Desk))
+            prefetch_bytes(<const void *> desk.budget, sizeof(IntentBudget))
+            prefetch_bytes(<const void *> desk.order_ids, sizeof(OrderIdMaker))
+            prefetch_bytes(<const void *> desk.targets.orders, sizeof(Orders))
+
     def offer_what_is_wanted(self, Desk desk not None, int64_t now_ns):
         """Offer what a desk wants now."""
         self.offer_wishes(desk, now_ns)
@@ -369,16 +390,21 @@ cdef class StrategyCore:
             desk.targets.note_offered(change, order_id, now_ns)
         return 0
 
-    def send_explicit(self, Desk desk not None, Change change not None):
-        """What a plug-in's explicit order goes through, at once and inside its callback."""
+    def sender_of(self, Desk desk not None):
+        """What a desk's explicit orders go through, at once and inside its plug-in's callback."""
+        cdef DeskSender sender = DeskSender()
+        sender.core, sender.desk = self, desk
+        return sender
+
+    cdef uint64_t send_explicit(self, Desk desk, Change change) except? 0:
         cdef int64_t now_ns = self._now_ns
         desk.targets.orders.now_ns = now_ns
         if change.action is not CANCELLING:
             if not self.may_quote(desk):
-                return NO_ORDER
+                return 0
             if desk.would_meet(change.side, change.price_e8, False):
                 desk.held += 1
-                return NO_ORDER
+                return 0
             if not desk.budget.take_one(now_ns):
                 raise flood(desk)
         return self.offer(desk, change)
@@ -416,5 +442,16 @@ cdef class StrategyCore:
         self.has_offered = True
         self.page.add(INTENTS, 1)
         if desk.cause_ns:
-            self.page.add_ns(STRATEGY_NS, offered_ns - desk.cause_ns)
+            self.page.note_ns(STRATEGY_NS, offered_ns - desk.cause_ns)
         return order_id
+
+
+@cython.final
+cdef class DeskSender(Sender):
+    """From a desk's explicit orders to the engine."""
+
+    cdef StrategyCore core
+    cdef Desk desk
+
+    cdef uint64_t send(self, Change change) except? 0:
+        return self.core.send_explicit(self.desk, change)

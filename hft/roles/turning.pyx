@@ -58,6 +58,10 @@ cdef class Cycle:
             if done:
                 page.add(WORK, done)
                 work_count += done
+        for index in range(len(self.pages)):  # after the last role has done what is urgent
+            page = <PageStores> self.pages[index]
+            if page.note_count:
+                page.add_noted()
         return work_count
 
 

@@ -9,6 +9,14 @@ cdef bint answers(int pending, int kind) noexcept nogil
 cdef int64_t better_e8(int sign, int64_t one_e8, int64_t other_e8) noexcept nogil
 
 
+cdef class Sender:
+    cdef uint64_t send(self, Change change) except? 0
+
+
+cdef class CallbackSender(Sender):
+    cdef object handler
+
+
 cdef class OpenOrder:
     cdef Change placed
     cdef uint64_t order_id
@@ -29,7 +37,7 @@ cdef class OpenOrder:
 
 cdef class Orders:
     cdef readonly dict _open
-    cdef object send
+    cdef Sender sender
     cdef int64_t now_ns
     cdef int64_t tick_e8
     cdef int64_t step_e8

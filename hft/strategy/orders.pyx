@@ -53,9 +53,23 @@ cdef object AMENDING = Action.AMEND
 cdef object CANCELLING = Action.CANCEL
 
 
-def send_nothing(_change):
-    """What sends before the engine has bound the orders: nobody."""
-    return NO_ORDER
+cdef class Sender:
+    """Takes what a plug-in wants; before the engine has bound the orders nothing goes."""
+
+    cdef uint64_t send(self, Change change) except? 0:
+        """The id of the order that the change is about, ``NO_ORDER``: it did not go."""
+        return 0
+
+
+@cython.final
+cdef class CallbackSender(Sender):
+    """Hands changes to a function that answers as ``Sender.send``."""
+
+    def __init__(self, handler):
+        self.handler = handler
+
+    cdef uint64_t send(self, Change change) except? 0:
+        return self.handler(change)
 
 
 cdef bint answers(int pending, int kind) noexcept nogil:
@@ -143,13 +157,14 @@ cdef class Orders:
     """A plug-in's explicit orders on its instrument."""
 
     def __init__(self, instrument):
-        self.send = send_nothing
+        self.sender = Sender()
         self._open = {}
         self.set_instrument(instrument)
 
     def bind(self, send):
-        """Send through ``send`` from now on. For the engine, and for tests."""
-        self.send = send
+        """Send through ``send`` from now on, a ``Sender`` or a function. For the engine, and tests.
+        """
+        self.sender = send if isinstance(send, Sender) else CallbackSender(send)
 
     def set_instrument(self, instrument):
         """New rules of the venue's. For the engine."""
@@ -192,7 +207,7 @@ cdef class Orders:
         self.check_terms(change, price_e8, qty_e8)
         if len(self._open) >= OPEN_MAX:
             return NO_ORDER
-        order_id = self.send(change)
+        order_id = self.sender.send(change)
         if order_id:
             self._open[order_id] = opened(order_id, change, self.now_ns)
         return order_id
@@ -216,7 +231,7 @@ cdef class Orders:
         change.is_post_only, change.is_reduce_only = placed.is_post_only, placed.is_reduce_only
         change.good_till_s = placed.good_till_s
         self.check_terms(change, price_e8, qty_e8)
-        if not self.send(change):
+        if not self.sender.send(change):
             return False
         order.pending, order.pending_price_e8 = AMEND, change.price_e8
         order.offered_ns = self.now_ns
@@ -230,7 +245,7 @@ cdef class Orders:
         order.wants_cancel = True
         if order.pending != NONE or order.is_unresolved:
             return True  # as soon as the earlier request is answered
-        if self.send(cancel_of(order)):
+        if self.sender.send(cancel_of(order)):
             order.pending, order.offered_ns = CANCEL, self.now_ns
         return True
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from hft.core.generated.views import TopOfBook
 from hft.records import Side, Tif
 from hft.strategy.base import DecimalText, InstrumentView, QuoteTargets, StrategyParameters
 from hft.units import parse_e8
+
+BUY: Final = Side.BUY
+IOC: Final = Tif.IOC
+"""An enumeration is asked for its member through two calls: not when it is urgent."""
 
 
 class EchoParameters(StrategyParameters, frozen=True):
@@ -31,7 +37,7 @@ class Echo:
         if bid_e8 == self._bid_e8:
             return
         if self._bid_e8:
-            targets.orders.place(Side.BUY, bid_e8, self._qty_e8, tif=Tif.IOC)
+            targets.orders.place(BUY, bid_e8, self._qty_e8, tif=IOC)
         self._bid_e8 = bid_e8
 
     def on_timer(self, now_ns: int, targets: QuoteTargets) -> None:
