@@ -43,6 +43,7 @@ from ipc.errors import (
 from ipc.layout import BELL_BYTES, SegmentKind, SegmentSpec, segment_bytes
 from ipc.liveness import Pidfd, RoleLock, lock_holder, process_start_time
 from ipc.parker import Parker
+from ipc.periodic_timer import PeriodicTimer
 from ipc.ring import RingReader, RingWriter
 from ipc.role_page import RolePage, bucket_value_max, histogram_percentile
 from ipc.segment import (
@@ -84,6 +85,7 @@ __all__ = [
     "Park",
     "Parker",
     "PendingError",
+    "PeriodicTimer",
     "Pidfd",
     "ReadOnlyError",
     "RingReader",

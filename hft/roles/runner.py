@@ -22,8 +22,7 @@ from hft.roles.context import Context, Role
 from hft.roles.notify import Notifier
 from hft.roles.turning import Cycle, Turning, turn_alone
 from hft.roles.upkeep import PERIOD_NS, REHEARSE_ASLEEP_NS, REHEARSE_NS, WAKE_NS, Upkeep
-from hft.units import NS_PER_S
-from ipc import BusySpin, Parker
+from ipc import BusySpin, Parker, PeriodicTimer
 
 EXIT_OK: Final = 0
 EXIT_FATAL: Final = 70
@@ -147,12 +146,13 @@ class LoopRunner(Turning):
         self._stopper = stopper
         self._notifier = notifier
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._due_ns = 0
         self._error: BaseException | None = None
         self._is_hot = any(role.name not in COLD_ROLES for role in roles)
         sleeps_hot = self._is_hot and wait != "busy_spin"
         self._period_ns = WAKE_NS if sleeps_hot else PERIOD_NS
         now_ns = time.monotonic_ns()
+        self._timer: PeriodicTimer | None = None
+        self._due_ns = 0
         self._upkeep = Upkeep(
             self._cycle.pages[0],
             now_ns,
@@ -176,7 +176,10 @@ class LoopRunner(Turning):
             if self._is_hot:
                 freeze_memory()
             loop.add_reader(self._parker.fifo_fd, self.on_fifo)
-            self._on_timer()
+            self._timer = PeriodicTimer(self._period_ns)
+            self._due_ns = time.monotonic_ns() + self._period_ns
+            loop.add_reader(self._timer.fd, self._on_timer)
+            self.turn()
             loop.run_forever()
         except Exception as raised:
             self._error = self._error or raised
@@ -222,12 +225,10 @@ class LoopRunner(Turning):
         return True
 
     def _on_timer(self) -> None:
-        assert self._loop is not None
-        now_ns = time.monotonic_ns()
-        if self._due_ns:
-            self._upkeep.late(max(0, now_ns - self._due_ns))
-        self._due_ns = now_ns + self._period_ns
-        self._loop.call_later(self._period_ns / NS_PER_S, self._on_timer)
+        assert self._timer is not None
+        periods = self._timer.take()
+        self._upkeep.late(max(0, time.monotonic_ns() - self._due_ns))
+        self._due_ns += periods * self._period_ns
         self.turn()
 
     def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

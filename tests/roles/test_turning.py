@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from hft import counters
 from hft.counters import RoleState
 from hft.roles.context import BELLS_SPEC
 from hft.roles.runner import EXIT_FATAL, EXIT_OK, LoopRunner, Stopper
 from hft.roles.turning import Cycle
-from ipc import Bell, Parker
+from ipc import Bell, Parker, histogram_percentile
 
 
 class Counting:
@@ -80,6 +81,23 @@ def test_every_role_beats_and_has_its_passes_however_it_waits(house, wait):
     assert len(process.role.passes) >= 3
     assert process.context.page.beat_ns >= process.role.passes[-1]
     assert process.context.page.state == RoleState.STOPPED
+
+
+def test_a_stalled_loop_notes_how_long_and_the_lost_time_is_over(house):
+    process = Process(house, "park")
+    left = [0.1]
+
+    def works() -> int:
+        if len(process.role.passes) == 3 and left:
+            time.sleep(left.pop())
+        return 0
+
+    process.role.works = works
+    assert process.run(0.3) == EXIT_OK
+    stalls = process.context.page.histogram(counters.STALL_NS.id)
+    assert histogram_percentile(stalls, 1.0) >= 90_000_000
+    assert stalls.sum() > 10
+    assert histogram_percentile(stalls, 0.8) < 90_000_000, "the lost time is not told again"
 
 
 class Asked:
