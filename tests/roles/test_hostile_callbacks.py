@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
@@ -230,11 +230,19 @@ class Scene:
 
 
 @pytest.fixture
-def scene(house, make_market, tmp_path) -> Callable[[str, str], Scene]:
+def scene(house, make_market, tmp_path) -> Iterator[Callable[[str, str], Scene]]:
+    """With the collector switched off, as where plug-ins are called (``freeze_memory``).
+
+    What the tests before leave behind takes longer to collect than a callback may take: the
+    interruption would hit a finalizer, which swallows it.
+    """
+
     def make(callback: str, misdeed: str) -> Scene:
         return Scene(house, make_market, write(tmp_path / "hostile.py", callback, misdeed))
 
-    return make
+    gc.disable()
+    yield make
+    gc.enable()
 
 
 @pytest.mark.parametrize("misdeed", MISDEEDS.values(), ids=MISDEEDS)
