@@ -19,7 +19,7 @@ from hft.roles.context import Context
 from hft.roles.order_events import OrderEvents
 from hft.roles.order_gate import OrderGate
 from hft.roles.scratch import ScratchContext
-from hft.units import E8, INT64_MAX
+from hft.units import E8, INT64_MAX, NS_PER_MS
 from hft.venues.binance_usdm.endpoints import Endpoints
 from hft.venues.binance_usdm.order_session import silent_session
 from hft.venues.binance_usdm.order_text import OrderTextEncoder, client_order_id
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 ORDER_ID: Final = 1 << 56 | 1
 """Any that could be ours: the twin forgets it each time."""
 STRATEGY_ID: Final = 1
+WRITE_EVERY_NS: Final = 2 * NS_PER_MS
+"""The kernel takes as long over a write as all that comes before it, and a tick that comes then
+has to wait: one rehearsed sooner after one that was written vanishes in front of the socket."""
 _TERMS: Final = {"side": "BUY", "type": "LIMIT", "tif": "GTX", "price": "1", "qty": "1"}
 _ANSWER: Final = (
     '{"id":1,"status":200,"result":{"orderId":1,"symbol":"%(symbol)s","status":"NEW",'
@@ -98,6 +101,7 @@ class OrderRehearsal:
         self.count = 0
         """Orders rehearsed so far."""
         self._is_fill_next = False
+        self._written_ns = 0
 
     async def open(self) -> None:
         """From now on orders go out into a connection; until then they vanish."""
@@ -126,15 +130,21 @@ class OrderRehearsal:
         self._fill_order(now_ns)
 
     def place(self, now_ns: int) -> None:
-        """A new order up to the socket, whatever has become of the one before."""
-        twin, decision = self._twin, self._decision
+        """A new order up to the socket or into it, whatever has become of the one before."""
+        twin, decision, session = self._twin, self._decision, self._session
         self._end_order()
         self.count += 1
         decision.judge_ns = decision.origin_ns = now_ns
         self._decisions.offer()
         twin._request_id = 0  # what was written down beforehand answers request 1
-        twin._take_decisions(now_ns)
-        self.line.drain()
+        if now_ns - self._written_ns >= WRITE_EVERY_NS:
+            self._written_ns = now_ns
+            twin._take_decisions(now_ns)
+            self.line.drain()
+        else:
+            connection, session._transport = session._transport, None
+            twin._take_decisions(now_ns)
+            session._transport = connection
 
     def answer(self, now_ns: int) -> None:
         """The venue's answer to the order placed last, or its fill: in turns, to be short."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from hft.core.orders import Order
 from hft.records import ExecKind, JournalKind, Side
 from hft.roles.context import Context
 from hft.roles.execution import Execution
-from hft.roles.order_rehearsal import ORDER_ID, OrderRehearsal
+from hft.roles.order_rehearsal import ORDER_ID, WRITE_EVERY_NS, OrderRehearsal
 from hft.roles.scratch import CAPACITY_MAX, ScratchContext
 from hft.units import E8, NS_PER_MS, NS_PER_S
 from hft.venues.binance_usdm.order_session import OrderSession
@@ -238,6 +239,29 @@ def test_what_is_written_to_the_socket_is_the_order_as_text(real, monkeypatch, i
     frame, order = asyncio.run(sent())
     encoder = real._encoders[order.instrument_id]
     assert unmasked(frame) == encoder.place_order(1, order, Rest.venue_ns // NS_PER_MS)
+
+
+def test_between_two_writes_orders_vanish_in_front_of_the_socket(real, monkeypatch):
+    speak(real, "ws")
+
+    async def written() -> list[bool]:
+        rehearsal = rehearsal_of(real)
+        await rehearsal.open()
+        monkeypatch.setattr(rehearsal.line, "drain", lambda: None)
+        found = []
+        begin_ns = time.monotonic_ns()
+        for step in (0, 1, WRITE_EVERY_NS - 1, WRITE_EVERY_NS, 2 * WRITE_EVERY_NS):
+            rehearsal.place(begin_ns + step)
+            assert rehearsal._twin._keeper.table.get(ORDER_ID) is not None
+            assert rehearsal.line._peer is not None
+            found.append(bool(select.select([rehearsal.line._peer], [], [], 0)[0]))
+            if found[-1]:
+                rehearsal.line._peer.recv(65_536)
+        assert rehearsal._session.in_flight == rehearsal.count == 5
+        rehearsal.close()
+        return found
+
+    assert asyncio.run(written()) == [True, False, False, True, True]
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
