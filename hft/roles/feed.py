@@ -133,6 +133,11 @@ class Feed:
         )
         self._tasks.start(self._keeper.run())
 
+    @property
+    def hot_reads(self) -> list[Callable[[], None]]:
+        """Who spins calls these over and over: each reads a socket that ticks come by."""
+        return [session.read for session in self._sessions if session.route == "public"]
+
     def _open(self, route: Route, streams: list[str], quiet: Sequence[str] = ()) -> None:
         assert self._loop is not None
         on_state = self._on_public_state if route == "public" else self._on_market_state

@@ -173,6 +173,9 @@ class LoopRunner(Turning):
                 start = getattr(role, "start_sessions", None)
                 if start is not None:
                     start(loop, self.guard, self.turn)
+            self.read_between_turns(
+                read for role in self._cycle.roles for read in getattr(role, "hot_reads", ())
+            )
             if self._is_hot:
                 freeze_memory()
             loop.add_reader(self._parker.fifo_fd, self.on_fifo)

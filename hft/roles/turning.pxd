@@ -24,6 +24,7 @@ cdef class Turning:
     cdef object soon
     cdef object loop
     cdef object context
+    cdef tuple reads
     cdef bint spins_always
     cdef int64_t spin_ns
     cdef int64_t passed_ns  # when all roles had their last pass
@@ -37,3 +38,4 @@ cdef class Turning:
     cdef int turn_once(self) except -1
     cdef int pass_while_work(self, int64_t *now_ns) except -1
     cdef int schedule(self) except -1
+    cdef bint may_wait(self) except -1

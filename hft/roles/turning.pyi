@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from typing_extensions import disjoint_base
@@ -10,6 +10,8 @@ from ipc import Parker, RolePage
 ROUNDS_PER_TURN_MAX: Final[int]
 """Passes over the roles before sockets get their turn again."""
 SPIN_NS_MAX: Final[int]
+READS_PER_TURN: Final[int]
+"""Looks into the sockets that ticks come by, while spinning, for each turn of the event loop."""
 PASS_NS: Final[int]
 """While spinning, all roles have a pass at least this often."""
 
@@ -30,5 +32,6 @@ class Turning:
     def __init__(self, cycle: Cycle, parker: Parker, wait: str) -> None: ...
     def on_fifo(self) -> None: ...
     def turn_in(self, loop: asyncio.AbstractEventLoop) -> None: ...
+    def read_between_turns(self, reads: Iterable[Callable[[], None]]) -> None: ...
     def turn(self) -> None: ...
     def _on_soon(self) -> None: ...

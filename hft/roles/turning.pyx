@@ -12,10 +12,12 @@ from hft import counters
 ROUNDS_PER_TURN_MAX = 16
 SPIN_NS_MAX = 50_000
 PASS_NS = 100_000
+READS_PER_TURN = 8
 
 cdef int ROUNDS = ROUNDS_PER_TURN_MAX
 cdef int64_t SPIN = SPIN_NS_MAX
 cdef int64_t PASS = PASS_NS
+cdef int READS = READS_PER_TURN
 cdef uint64_t WORK = counters.WORK.id
 cdef uint64_t TURN_NS = counters.TURN_NS.id
 
@@ -84,9 +86,11 @@ def turn_alone(Cycle cycle not None, wait, after_turn):
 cdef class Turning:
     """The turn of a process in an event loop: passes until nobody has work, then waits.
 
-    While it spins, the loop's own turn only looks whether something is in a ring, or a word was
-    changed; all roles have a pass when there is, and every ``PASS_NS`` whatever there is. What
-    sockets bring turns the process at once.
+    While it spins, it only looks whether something is in a ring, or a word was changed; all roles
+    have a pass when there is, and every ``PASS_NS`` whatever there is. What sockets bring turns the
+    process at once. The sockets that ticks come by are read without asking the event loop, which
+    takes longer to find out that there is something than reading it does; the loop has its turn
+    after every ``READS_PER_TURN``.
 
     Subclasses say what is done beside the roles: ``_after_turn`` and ``fail``.
     """
@@ -96,12 +100,17 @@ cdef class Turning:
         self.parker = parker
         self.spins_always = wait == "busy_spin"
         self.spin_ns = 0 if wait == "park" else SPIN
+        self.reads = ()
         self.soon = self._on_soon
         self.context = copy_context()
 
     def turn_in(self, loop):
         """From now on turns are asked of this loop."""
         self.loop = loop
+
+    def read_between_turns(self, reads):
+        """While it spins, each of ``reads`` is called again and again: it reads a socket."""
+        self.reads = tuple(reads)
 
     def turn(self):
         """Pass over the roles until nobody has work, then wait as the plan says."""
@@ -164,13 +173,25 @@ cdef class Turning:
             self.loop.call_soon(self.soon, context=self.context)
         return 0
 
-    def _on_soon(self):
+    cdef bint may_wait(self) except -1:
+        """Nothing asks for a pass: it spins, in time, and sees nothing in its rings."""
         cdef int64_t now_ns = monotonic_ns()
-        self.is_scheduled = False
-        if (not self.is_finished and not self.again
+        return (not self.is_finished and not self.again
                 and now_ns - self.passed_ns < PASS
                 and (self.spins_always or now_ns - self.worked_ns < self.spin_ns)
-                and not self.parker.look()):
-            self.schedule()
-        else:
-            self.turn()
+                and not self.parker.look())
+
+    def _on_soon(self):
+        cdef int64_t passed_ns = self.passed_ns
+        cdef int left = READS if self.reads else 0
+        self.is_scheduled = False
+        while self.may_wait():
+            if not left:
+                self.schedule()
+                return
+            left -= 1
+            for read in self.reads:
+                read()
+            if self.passed_ns != passed_ns:
+                return  # what came has turned the process, and that turn says what is next
+        self.turn()

@@ -15,7 +15,7 @@ from hft import counters
 from hft.counters import RoleState
 from hft.roles.context import BELLS_SPEC
 from hft.roles.runner import EXIT_FATAL, EXIT_OK, LoopRunner, Stopper
-from hft.roles.turning import Cycle
+from hft.roles.turning import READS_PER_TURN, Cycle
 from ipc import Bell, Parker, histogram_percentile
 
 
@@ -28,6 +28,7 @@ class Counting:
     def __init__(self) -> None:
         self.passes: list[int] = []
         self.works: Callable[[], int] = lambda: 0
+        self.hot_reads: list[Callable[[], None]] = []
 
     def on_start(self, now_ns: int) -> None:
         """Nothing to start."""
@@ -123,6 +124,88 @@ def test_a_spinning_process_looks_far_more_often_than_it_passes(house):
         asked.waiting.clear()
         callback()
     assert len(process.role.passes) < 500
+
+
+def turned(process: Process, asked: Asked, seconds: float) -> int:
+    """Give the process the turns of the loop that it asks for; returns how many."""
+    count, until_s = 0, time.monotonic() + seconds
+    while asked.waiting and time.monotonic() < until_s:
+        (callback,) = asked.waiting
+        asked.waiting.clear()
+        callback()
+        count += 1
+    return count
+
+
+def test_who_spins_reads_its_sockets_several_times_in_each_turn_of_the_loop(house):
+    process, asked = Process(house, "busy_spin"), Asked()
+    reads: list[int] = []
+    process.runner.turn_in(asked)
+    process.runner.read_between_turns([lambda: reads.append(1)])
+    process.runner.turn()
+    turns = turned(process, asked, 0.05)
+    assert turns > 10
+    assert turns < len(reads) <= turns * READS_PER_TURN
+
+
+def test_who_sleeps_is_told_by_the_loop_what_there_is_to_read(house):
+    process, asked = Process(house, "park"), Asked()
+    reads: list[int] = []
+    process.runner.turn_in(asked)
+    process.runner.read_between_turns([lambda: reads.append(1)])
+    for _ in range(3):
+        process.runner.turn()
+        turned(process, asked, 0.01)
+    assert not reads
+
+
+def test_what_a_read_brings_turns_the_process_and_is_followed_by_one_turn_of_the_loop(house):
+    process, asked = Process(house, "busy_spin"), Asked()
+    work = [1]
+    process.role.works = lambda: work.pop() if work else 0
+    brought: list[int] = []
+
+    def read() -> None:
+        if not brought:
+            brought.append(len(process.role.passes))
+            work.append(1)
+            process.runner.turn()
+
+    process.runner.turn_in(asked)
+    process.runner.turn()
+    process.runner.read_between_turns([read])
+    assert len(asked.waiting) == 1
+    asked.waiting.pop()()
+    assert brought
+    assert not work, "what came was worked on before the read was over"
+    assert len(asked.waiting) == 1, "asked for once, not twice"
+
+
+def test_after_a_read_that_turned_the_process_nothing_is_read_before_the_loop_had_its_turn(house):
+    """The turn may have armed the wake-up: what is looked at after that is for the loop to find."""
+    process, asked = Process(house, "busy_spin"), Asked()
+    reads: list[int] = []
+
+    def read() -> None:
+        reads.append(1)
+        process.runner.turn()
+
+    process.runner.turn_in(asked)
+    process.runner.read_between_turns([read])
+    process.runner.turn()
+    turns = turned(process, asked, 0.05)
+    assert 10 < len(reads) <= turns
+
+
+def test_an_error_in_a_read_ends_the_process(house):
+    process = Process(house, "busy_spin")
+
+    def read() -> None:
+        raise ZeroDivisionError("torn")
+
+    process.role.hot_reads = [read]
+    assert process.run(5.0) == EXIT_FATAL
+    assert process.context.page.state == RoleState.FAILED
 
 
 def test_a_turn_asked_for_inside_a_turn_makes_one_more_pass(house, loop):

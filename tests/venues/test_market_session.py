@@ -70,6 +70,62 @@ def test_it_is_up_when_every_stream_has_delivered(run, venue, states, wait):
     assert json.loads(frames[0])["stream"] == STREAMS[0]
 
 
+def test_who_reads_has_what_came_before_the_loop_has_looked(run, venue, states, wait):
+    frames: list[bytes] = []
+
+    async def main() -> None:
+        async with venue.serving():
+            session = make(venue, states, frames)
+            session.read()  # there is no connection
+            session.start(asyncio.get_running_loop())
+            session.read()
+            await wait(lambda: venue.peers != [])
+            venue.peers[0].data(*STREAMS)
+            await wait(lambda: states.names == ["OPEN", "UP"])
+            session.read()  # nothing has come
+            assert len(frames) == 2
+            venue.peers[0].data(STREAMS[0], STREAMS[1], STREAMS[0])
+            session.read()
+            assert len(frames) == 5
+            venue.peers[0].data(STREAMS[1])
+            await wait(lambda: len(frames) == 6)  # the loop still finds what nobody read
+            venue.peers[0].data(STREAMS[0])
+            session.stop()
+            session.read()
+            assert len(frames) == 6, "a stopped session delivers nothing"
+            await session.wait_stopped()
+            session.read()
+
+    run(main())
+    assert len(frames) == 6
+
+
+def test_reading_a_connection_that_the_venue_cut_finds_its_end(run, venue, states, wait):
+    frames: list[bytes] = []
+
+    async def main() -> None:
+        async with venue.serving():
+            session = make(venue, states, frames)
+            session.start(asyncio.get_running_loop())
+            await wait(lambda: venue.peers != [])
+            venue.peers[0].data(*STREAMS)
+            await wait(lambda: "UP" in states.names)
+            venue.peers[0].cut()
+            for _ in range(20):
+                session.read()
+                await asyncio.sleep(0)
+            await wait(lambda: "DOWN" in states.names)
+            await wait(lambda: len(venue.peers) == 2)
+            venue.peers[1].data(*STREAMS)
+            await wait(lambda: states.names[-1] == "UP")
+            venue.peers[1].data(STREAMS[0])
+            session.read()
+            assert len(frames) == 5, "the connection in use is read"
+            await stop(session)
+
+    run(main())
+
+
 def test_quiet_stream_is_asked_for_and_not_waited_for(run, venue, states, wait):
     frames: list[bytes] = []
 

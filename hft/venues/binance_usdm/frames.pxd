@@ -24,10 +24,13 @@ cdef class FrameListener(WSListener):
     cdef object owner
     cdef FrameSink sink
     cdef object on_error
+    cdef WSTransport transport
+    cdef object read_ready
     cdef bint is_read_new
     cdef public bint is_gated
     cdef public bint is_delivering
     cdef readonly uint64_t frames
     cdef readonly int64_t recv_ns
 
+    cpdef read(self)
     cdef int hand_on(self, WSTransport transport, WSFrame frame) except -1

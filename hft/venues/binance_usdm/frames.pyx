@@ -82,11 +82,23 @@ cdef class FrameListener(WSListener):
 
     cpdef on_ws_connected(self, WSTransport transport):
         """Called before any frame."""
+        self.transport = transport
+        self.read_ready = getattr(transport.underlying_transport, "_read_ready", None)
         self.owner.on_ws_connected(transport)
 
     cpdef on_ws_disconnected(self, WSTransport transport):
         """The socket is gone."""
+        self.transport = self.read_ready = None
         self.owner.on_ws_disconnected(transport)
+
+    cpdef read(self):
+        """Do now what the loop does when it finds the socket readable, which it need not be.
+
+        For who comes by more often than the loop. It is left to the loop where the transport has no
+        such step (``_read_ready`` of the selector transports of asyncio and aiofastnet).
+        """
+        if self.read_ready is not None and not self.transport.is_disconnected:
+            self.read_ready()
 
     cpdef is_user_specific_pong(self, WSFrame frame):
         """Never: a pong that is swallowed may be the last frame of a read, and end a batch."""

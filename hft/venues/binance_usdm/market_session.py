@@ -175,6 +175,11 @@ class MarketSession(Session):
         """Streams of the connection in use that have not delivered yet."""
         return frozenset(self._active.missing if self._active is not None else self.streams)
 
+    def read(self) -> None:
+        """Take what has come on the connection in use, before the loop finds that something has."""
+        if self._active is not None:
+            self._active.listener.read()
+
     def stop(self) -> None:
         """Close and stay closed. Callbacks end with this call."""
         if self._active is not None:
