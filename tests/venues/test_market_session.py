@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from typing import Any
 
 import pytest
@@ -98,6 +100,44 @@ def test_who_reads_has_what_came_before_the_loop_has_looked(run, venue, states, 
 
     run(main())
     assert len(frames) == 6
+
+
+def unacknowledged(peer: Any) -> int:
+    """Segments that were sent and of whose arrival the sender knows nothing (tcp(7), TCP_INFO)."""
+    stream = peer.transport.underlying_transport.get_extra_info("socket")
+    information = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    return int(struct.unpack_from("I", information, 24)[0])
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "found by the loop"])
+def test_what_came_is_acknowledged_after_the_work_and_not_before(run, venue, states, wait, reads):
+    seen: list[int] = []
+    frames: list[bytes] = []
+
+    async def main() -> None:
+        async with venue.serving():
+            session = make(
+                venue,
+                states,
+                frames,
+                on_batch_end=lambda: seen.append(unacknowledged(venue.peers[0])),
+            )
+            session.start(asyncio.get_running_loop())
+            await wait(lambda: venue.peers != [])
+            venue.peers[0].data(*STREAMS)
+            await wait(lambda: "UP" in states.names)
+            for number in range(3, 63):
+                venue.peers[0].data(STREAMS[number % 2])
+                if reads:
+                    session.read()
+                else:
+                    await wait(lambda number=number: len(frames) == number)
+                assert len(frames) == number
+                assert unacknowledged(venue.peers[0]) == 0
+            await stop(session)
+
+    run(main())
+    assert all(seen[-60:])
 
 
 def test_reading_a_connection_that_the_venue_cut_finds_its_end(run, venue, states, wait):

@@ -26,6 +26,7 @@ cdef class FrameListener(WSListener):
     cdef object on_error
     cdef WSTransport transport
     cdef object read_ready
+    cdef int fd  # of the socket; -1: there is none
     cdef bint is_read_new
     cdef public bint is_gated
     cdef public bint is_delivering

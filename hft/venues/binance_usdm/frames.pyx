@@ -7,6 +7,29 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from picows.picows cimport WSFrame, WSListener, WSMsgType, WSTransport
 
+cdef extern from "<sys/socket.h>" nogil:
+    int setsockopt(int fd, int level, int name, const void *value, unsigned int size)
+
+cdef extern from "<netinet/in.h>" nogil:
+    int IPPROTO_TCP
+
+cdef extern from "<netinet/tcp.h>" nogil:
+    int TCP_QUICKACK
+
+
+cdef void acknowledge(int fd) noexcept nogil:
+    """Tell the sender of what has come, and from now on of nothing before this is called again.
+
+    Left to itself the kernel does so as it hands the bytes over, or even takes them in: a packet's
+    way back through the stack, for which the frame has to wait. Nor is it left to the 40 ms that it
+    may take (tcp(7), TCP_QUICKACK, which lasts until the next acknowledgement and is therefore set
+    each time): a sender with Nagle's algorithm would wait for it.
+    """
+    cdef int is_quick = 1
+    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &is_quick, sizeof(is_quick))
+    is_quick = 0
+    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &is_quick, sizeof(is_quick))
+
 
 cdef int64_t monotonic_ns() noexcept nogil:
     cdef timespec now
@@ -63,6 +86,8 @@ cdef class CallbackSink(FrameSink):
 cdef class FrameListener(WSListener):
     """Hears of one socket. Whole texts go to the sink, all else to the owner.
 
+    What a read brought is acknowledged when it has been worked on.
+
     Args:
         owner: The connection: ``on_ws_connected``, ``on_ws_disconnected``, ``on_other_frame`` and,
             while ``is_gated``, ``on_gated``.
@@ -76,6 +101,7 @@ cdef class FrameListener(WSListener):
         self.owner = owner
         self.sink = sink
         self.on_error = on_error
+        self.fd = -1
         self.is_read_new = True
         self.is_gated = True
         self.is_delivering = is_delivering
@@ -84,11 +110,16 @@ cdef class FrameListener(WSListener):
         """Called before any frame."""
         self.transport = transport
         self.read_ready = getattr(transport.underlying_transport, "_read_ready", None)
+        socket = transport.underlying_transport.get_extra_info("socket")
+        if socket is not None:
+            self.fd = socket.fileno()
+            acknowledge(self.fd)
         self.owner.on_ws_connected(transport)
 
     cpdef on_ws_disconnected(self, WSTransport transport):
         """The socket is gone."""
         self.transport = self.read_ready = None
+        self.fd = -1
         self.owner.on_ws_disconnected(transport)
 
     cpdef read(self):
@@ -128,6 +159,9 @@ cdef class FrameListener(WSListener):
             self.owner.on_gated(frame.get_payload_as_memoryview())
         else:
             self.sink.take(frame.payload_ptr, frame.payload_size, self.recv_ns)
-        if is_last and self.is_delivering:
-            self.sink.end_batch()
+        if is_last:
+            if self.is_delivering:
+                self.sink.end_batch()
+            if self.fd >= 0:
+                acknowledge(self.fd)
         return 0

@@ -11,6 +11,8 @@ from libc.string cimport memcmp, memcpy, memmove
 
 cdef extern from * nogil:
     """
+    #include <netinet/in.h>
+    #include <netinet/tcp.h>
     #include <poll.h>
     #include <stdint.h>
     #include <string.h>
@@ -34,6 +36,12 @@ cdef extern from * nogil:
         return recv(fd, data, size, MSG_DONTWAIT);
     }
 
+    static inline void wire_acknowledge(int fd)
+    {
+        for (int is_quick = 1; is_quick >= 0; is_quick--)
+            setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &is_quick, sizeof(is_quick));
+    }
+
     static inline void wire_wait_writable(int fd)
     {
         struct pollfd one = {fd, POLLOUT, 0};
@@ -51,6 +59,7 @@ cdef extern from * nogil:
     int64_t wire_now_ns(int clock)
     Py_ssize_t wire_send(int fd, const char* data, size_t size)
     Py_ssize_t wire_recv(int fd, char* data, size_t size)
+    void wire_acknowledge(int fd)
     void wire_wait_writable(int fd)
     const char* wire_find(const char* hay, size_t size, const char* word, size_t length)
 
@@ -222,6 +231,7 @@ cdef class FloorClient:
         cdef Py_ssize_t filled = 0, used, got, head, size
         cdef unsigned char* at
         with nogil:
+            wire_acknowledge(self._stream_fd)  # put off until the work is done, as in the script
             while True:
                 got = wire_recv(self._stream_fd, self._buffer + filled, READ_BYTES - filled)
                 if got <= 0:
@@ -243,3 +253,4 @@ cdef class FloorClient:
                 filled -= used
                 if filled and used:
                     memmove(self._buffer, self._buffer + used, filled)
+                wire_acknowledge(self._stream_fd)
