@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
+import mmap
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -34,6 +36,23 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(WAIT_S):
         while not condition():
             await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+def at_the_end() -> Callable[[bytes], memoryview]:
+    """A text at the end of its page. The next one has no access: a byte too many kills the test."""
+    memory = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+    anchor = ctypes.c_char.from_buffer(memory, mmap.PAGESIZE)
+    libc = ctypes.CDLL(None, use_errno=True)
+    address = ctypes.c_void_p(ctypes.addressof(anchor))
+    assert libc.mprotect(address, ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    del anchor
+
+    def place(text: bytes) -> memoryview:
+        memory[mmap.PAGESIZE - len(text) : mmap.PAGESIZE] = text
+        return memoryview(memory)[mmap.PAGESIZE - len(text) : mmap.PAGESIZE]
+
+    return place
 
 
 @pytest.fixture

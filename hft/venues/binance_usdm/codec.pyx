@@ -8,11 +8,13 @@ counted, and the record stays as it was.
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from hft.core.generated.records cimport hft_header, hft_mark_price, hft_top_of_book, hft_trade
+from hft.venues.binance_usdm.frame_shape cimport (
+    Shape, find_shape, is_same, learn_shape, name_of, scan_count)
 from hft.venues.binance_usdm.json_scan cimport *
 
 import json
@@ -47,6 +49,19 @@ assert (KIND_TOP_OF_BOOK, KIND_TRADE, KIND_MARK_PRICE) == (
 assert (MODE_LIVE, SIDE_SELL, SIDE_BUY) == (
     records.Mode.LIVE, records.Side.SELL, records.Side.BUY)
 assert RECORD_BYTES == records.SLOT_BYTES
+
+
+# What the values are in the frames that come most: the shapes of these are kept.
+cdef uint8_t TOP_VALUES[KEYS]
+cdef uint8_t DEPTH_VALUES[KEYS]
+for _key in (KEY_u, KEY_T, KEY_E):
+    TOP_VALUES[<int> _key] = DEPTH_VALUES[<int> _key] = NUMBER
+for _key in (KEY_b, KEY_B, KEY_a, KEY_A):
+    TOP_VALUES[<int> _key] = STRING
+for _key in (KEY_U, KEY_pu):
+    DEPTH_VALUES[<int> _key] = NUMBER
+for _key in (KEY_b, KEY_a):
+    DEPTH_VALUES[<int> _key] = LEVELS
 
 
 cdef bint is_diff_stream(const char *name, Py_ssize_t length) noexcept nogil:
@@ -106,6 +121,10 @@ cdef class MarketDecoder(DepthUpdate):
     message: ``instrument_id``, ``symbol``, ``last_seq``, ``venue_ns``, ``event_ns`` and, of a depth
     event, its levels and numbers; after ``GARBAGE`` they are zero.
 
+    The venue writes the tops and the depth events of a stream alike: the shape of each stream's
+    last frame is kept, and one that differs in its values only is read by it (``known_frames``
+    counts them), with the same result.
+
     ``venue_ahead_ns``: the venue's wall clock minus our monotonic one; 0 while that is not known.
     """
 
@@ -122,6 +141,10 @@ cdef class MarketDecoder(DepthUpdate):
         if self.symbols == NULL:
             raise MemoryError
         self.symbol_mask = slots - 1
+        self.shape_mask = 4 * slots - 1  # eight and more places for the two streams of a symbol
+        self.shapes = <Shape *> calloc(self.shape_mask + 1, sizeof(Shape))
+        if self.shapes == NULL:
+            raise MemoryError
         for symbol, instrument_id in symbols.items():
             text = symbol.encode()
             if not 0 < len(text) <= SYMBOL_BYTES_MAX or not instrument_id:
@@ -134,6 +157,7 @@ cdef class MarketDecoder(DepthUpdate):
     def __dealloc__(self):
         PyBuffer_Release(&self.record)
         free(self.symbols)
+        free(self.shapes)
 
     @property
     def symbol(self):
@@ -186,11 +210,20 @@ cdef class MarketDecoder(DepthUpdate):
 
     cdef int decode_text(self, const char *text, Py_ssize_t size, int64_t recv_ns) except -1:
         """``decode`` for a caller that holds a pointer; ``text`` needs no NUL at its end."""
+        cdef uint64_t name = name_of(text, size)
+        cdef const Shape *shape = find_shape(self.shapes, self.shape_mask, name)
         cdef int message
         self.frames += 1
         self.forget()
-        self.symbol_length = 0
         self.frame.recv_ns = recv_ns
+        if name and shape.name == name:
+            message = self.decode_known(shape, text, text + size)
+            if message != MESSAGE_GARBAGE:
+                self.known_frames += 1
+                return message
+            self.forget()
+            self.frame.recv_ns = recv_ns
+        self.symbol_length = 0
         message = self.decode_frame(text, text + size)
         if message == MESSAGE_GARBAGE:
             self.forget()
@@ -208,7 +241,9 @@ cdef class MarketDecoder(DepthUpdate):
     cdef int decode_frame(self, const char *at, const char *end) noexcept:
         cdef Fields fields
         cdef Fields payload
-        memset(fields.kinds, ABSENT, KEYS)
+        cdef const char *text = at
+        cdef int message
+        start_fields(&fields, end)
         at = skip_blanks(at, end)
         if at < end and at[0] == c'[':
             at = scan_value(at, end, &fields, UNKNOWN_KEY, 0)
@@ -222,10 +257,90 @@ cdef class MarketDecoder(DepthUpdate):
         if fields.kinds[KEY_DATA] == OBJECT:
             if fields.kinds[KEY_e] != ABSENT:
                 return MESSAGE_GARBAGE  # envelope and event at once: which is meant?
-            return self.decode_payload(&payload, &fields)
+            message = self.decode_payload(&payload, &fields)
+            if message == MESSAGE_TOP:
+                self.learn(message, &payload, TOP_VALUES, text, end)
+            elif message == MESSAGE_DEPTH:
+                self.learn(message, &payload, DEPTH_VALUES, text, end)
+            return message
         if fields.kinds[KEY_e] == ABSENT and fields.kinds[KEY_REPLY] != ABSENT:
             return MESSAGE_REPLY
         return self.decode_payload(&fields, &fields)
+
+    cdef void learn(self, int message, const Fields *payload, const uint8_t *values,
+                    const char *text, const char *end) noexcept nogil:
+        """Keep the shape of a frame that has been decoded, for the next one of its stream."""
+        cdef uint64_t name = name_of(text, end - text)
+        cdef Shape *shape = find_shape(self.shapes, self.shape_mask, name)
+        if not name:
+            return
+        shape.name = 0
+        if learn_shape(shape, payload, values, text, end):
+            shape.name = name
+            shape.message = message
+            shape.symbol = <uint32_t> (
+                self.place_of(payload.starts[KEY_s], payload.lengths[KEY_s]) - self.symbols)
+
+    cdef int decode_known(
+            self, const Shape *shape, const char *at, const char *end) noexcept nogil:
+        """Decode a frame of this shape. ``MESSAGE_GARBAGE``: it has another one, or numbers that
+        are read the long way; ``frame`` and the levels may then hold some of it.
+        """
+        cdef const char *text = <const char *> shape.text
+        cdef const Symbol *symbol = &self.symbols[shape.symbol]
+        cdef int64_t values[KEYS]
+        cdef Py_ssize_t length
+        cdef int i, key, kind
+        memset(values, 0, sizeof(values))
+        for i in range(shape.values):
+            length = shape.lengths[i]
+            if end - at < length or not is_same(at, text, length):
+                return MESSAGE_GARBAGE
+            at += length
+            text += length
+            key = shape.keys[i]
+            kind = shape.kinds[i]
+            if kind == NUMBER:
+                at = scan_count(at, end, <uint64_t *> &values[key])
+            elif kind == STRING:
+                at = scan_e8(at, end, &values[key])
+                if values[key] < 0:
+                    return MESSAGE_GARBAGE
+            else:
+                at = self.scan_known_levels(at, end, key)
+            if at == NULL:
+                return MESSAGE_GARBAGE
+        length = shape.lengths[shape.values]
+        if end - at != length or not is_same(at, text, length):
+            return MESSAGE_GARBAGE
+        if max(values[KEY_E], values[KEY_T]) > INT64_MAX // NS_PER_MS:
+            return MESSAGE_GARBAGE
+        self.instrument_id = symbol.instrument_id
+        self.symbol_length = symbol.length
+        memcpy(self.symbol_text, symbol.text, SYMBOL_BYTES_MAX)
+        self.event_ns = values[KEY_E] * NS_PER_MS
+        self.date()
+        self.frame.venue_ns = values[KEY_T] * NS_PER_MS
+        self.frame.last_seq = <uint64_t> values[KEY_u]
+        if shape.message == MESSAGE_TOP:
+            self.fill_top(values[KEY_b], values[KEY_B], values[KEY_a], values[KEY_A])
+        else:
+            self.frame.first_seq = <uint64_t> values[KEY_U]
+            self.frame.previous_seq = <uint64_t> values[KEY_pu]
+        return shape.message
+
+    cdef const char *scan_known_levels(
+            self, const char *at, const char *end, int key) noexcept nogil:
+        """Take in one side of a depth event, from behind its opening bracket."""
+        cdef Py_ssize_t start = self.level_fill
+        at = self.scan_levels(at, end)
+        if key == KEY_b:
+            self.frame.bid_start = start
+            self.frame.bid_count = self.level_fill - start
+        else:
+            self.frame.ask_start = start
+            self.frame.ask_count = self.level_fill - start
+        return at
 
     cdef int decode_payload(self, const Fields *fields, const Fields *envelope) noexcept:
         cdef int message = message_of(fields, envelope)
@@ -280,13 +395,18 @@ cdef class MarketDecoder(DepthUpdate):
     # -- one event: everything is read into locals first, so that a bad frame changes nothing
 
     cdef int take_top(self, const Fields *fields) noexcept nogil:
-        cdef hft_top_of_book *top = <hft_top_of_book *> self.record.buf
         cdef int64_t bid_e8, ask_e8, bid_qty_e8, ask_qty_e8
         if not (take_e8(fields, KEY_b, &bid_e8) and take_e8(fields, KEY_B, &bid_qty_e8)
                 and take_e8(fields, KEY_a, &ask_e8) and take_e8(fields, KEY_A, &ask_qty_e8)):
             return MESSAGE_GARBAGE
         if fields.kinds[KEY_u] != ABSENT and not take_id(fields, KEY_u, &self.frame.last_seq):
             return MESSAGE_GARBAGE
+        self.fill_top(bid_e8, bid_qty_e8, ask_e8, ask_qty_e8)
+        return MESSAGE_TOP
+
+    cdef void fill_top(self, int64_t bid_e8, int64_t bid_qty_e8, int64_t ask_e8,
+                       int64_t ask_qty_e8) noexcept nogil:
+        cdef hft_top_of_book *top = <hft_top_of_book *> self.record.buf
         self.fill_header(KIND_TOP_OF_BOOK)
         top.bid_e8 = bid_e8 if bid_e8 or bid_qty_e8 else INT64_MIN
         top.ask_e8 = ask_e8 if ask_e8 or ask_qty_e8 else INT64_MIN
@@ -295,7 +415,6 @@ cdef class MarketDecoder(DepthUpdate):
         top.as_of_ns = self.frame.as_of_ns
         top.venue_ns = self.frame.venue_ns
         top.venue_seq = self.frame.last_seq
-        return MESSAGE_TOP
 
     cdef int take_trade(self, const Fields *fields, int message) noexcept nogil:
         cdef hft_trade *trade = <hft_trade *> self.record.buf
@@ -352,7 +471,7 @@ cdef class MarketDecoder(DepthUpdate):
     cdef bint take_snapshot(self, const char *at, Py_ssize_t size) noexcept nogil:
         cdef const char *end = at + size
         cdef Fields fields
-        memset(fields.kinds, ABSENT, KEYS)
+        start_fields(&fields, end)
         at = expect(at, end, c'{')
         if at == NULL:
             return False
@@ -380,7 +499,7 @@ cdef class MarketDecoder(DepthUpdate):
             return True
         if kind == LEVELS:
             start[0] = fields.level_starts[key]
-            count[0] = fields.lengths[key]
+            count[0] = fields.level_counts[key]
             return True
         if kind != ARRAY:
             return False
@@ -418,16 +537,20 @@ cdef class MarketDecoder(DepthUpdate):
         if at < end and at[0] == c'}':
             return at + 1
         while True:
-            at = expect(at, end, c'"')
-            if at == NULL:
-                return NULL
-            at = scan_string(at, end, fields, UNKNOWN_KEY)
-            if at == NULL:
-                return NULL
-            key = key_of(fields)
-            at = expect(at, end, c':')
-            if at == NULL:
-                return NULL
+            key = common_key(at, end)
+            if key:
+                at += 4
+            else:
+                at = expect(at, end, c'"')
+                if at == NULL:
+                    return NULL
+                at = scan_string(at, end, fields, UNKNOWN_KEY)
+                if at == NULL:
+                    return NULL
+                key = key_of(fields)
+                at = expect(at, end, c':')
+                if at == NULL:
+                    return NULL
             at = skip_blanks(at, end)
             if at == end:
                 return NULL
@@ -435,13 +558,15 @@ cdef class MarketDecoder(DepthUpdate):
                     fields, KEY_e, b"depthUpdate", 11):
                 # The usual order, event type first: the levels are read in the same pass.
                 fields.kinds[key] = LEVELS
+                fields.starts[key] = at + 1
                 fields.level_starts[key] = self.level_fill
                 at = self.scan_levels(at + 1, end)
-                fields.lengths[key] = self.level_fill - fields.level_starts[key]
+                fields.lengths[key] = at - fields.starts[key] if at != NULL else 0
+                fields.level_counts[key] = self.level_fill - fields.level_starts[key]
             elif key == KEY_DATA and at[0] == c'{' and payload != NULL and (
                     fields.kinds[KEY_e] == ABSENT):
                 fields.kinds[KEY_DATA] = OBJECT
-                memset(payload.kinds, ABSENT, KEYS)
+                start_fields(payload, end)
                 at = self.scan_object(at + 1, end, payload, NULL)
             else:
                 at = scan_value(at, end, fields, UNKNOWN_KEY if key == KEY_DATA else key, 1)

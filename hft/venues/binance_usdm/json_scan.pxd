@@ -6,9 +6,36 @@ found goes into a ``Fields``. The grammar is that of RFC 8259; bytes from 0x80 a
 UTF-8.
 """
 from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint8_t, uint64_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memset
 
-from hft.core.decimals cimport parse_e8, scan_e8
+from hft.core.decimals cimport digit_count, eight_bytes, scan_e8, whole_number
+
+cdef extern from * nogil:
+    """
+    #define HFT_ONES 0x0101010101010101ull
+
+    /* The top bit of each byte that is zero; those behind the first one may be wrong. */
+    static inline uint64_t hft_zero_bytes(uint64_t bytes) {
+        return (bytes - HFT_ONES) & ~bytes & 0x80 * HFT_ONES;
+    }
+
+    /* How many of eight characters, the first one lowest, stand in a JSON string before one that
+       means something: a quote, a backslash or a control character. */
+    static inline int hft_plain_count(uint64_t text) {
+        uint64_t special = hft_zero_bytes(text ^ '"' * HFT_ONES)
+            | hft_zero_bytes(text ^ '\\\\' * HFT_ONES)
+            | ((text - 0x20 * HFT_ONES) & ~text & 0x80 * HFT_ONES);
+        return special ? __builtin_ctzll(special) / 8 : 8;
+    }
+
+    /* KEY_e and so on. */
+    static const uint8_t HFT_KEYS_OF_LETTERS[256] = {
+        ['e'] = 1, ['E'] = 2, ['T'] = 3, ['s'] = 4, ['U'] = 5, ['u'] = 6, ['b'] = 8, ['B'] = 9,
+        ['a'] = 10, ['A'] = 11, ['p'] = 12, ['q'] = 13, ['t'] = 14, ['X'] = 15, ['m'] = 16,
+        ['i'] = 17, ['r'] = 18};
+    """
+    int plain_count "hft_plain_count"(uint64_t text)
+    const uint8_t[256] KEYS_OF_LETTERS "HFT_KEYS_OF_LETTERS"
 
 cdef enum:
     NESTING_MAX = 64
@@ -58,11 +85,20 @@ cdef enum:
 
 cdef struct Fields:
     # The members of one JSON object, by key: what each value is and where it stands (of a string:
-    # without the quotes). Slot 0 takes the keys that do not matter.
+    # without the quotes; of levels: without the opening bracket). Slot 0 takes the keys that do not
+    # matter. ``end`` is that of the whole text.
+    const char *end
     uint8_t kinds[KEYS]
     const char *starts[KEYS]
     Py_ssize_t lengths[KEYS]
     Py_ssize_t level_starts[KEYS]
+    Py_ssize_t level_counts[KEYS]
+
+
+cdef inline void start_fields(Fields *fields, const char *end) noexcept nogil:
+    """No member yet."""
+    memset(fields.kinds, ABSENT, KEYS)
+    fields.end = end
 
 
 # Each scanner takes the place it starts at and returns the place behind what it has read, or NULL.
@@ -104,9 +140,15 @@ cdef inline const char *scan_string(
         const char *at, const char *end, Fields *fields, int key) noexcept nogil:
     """From behind the opening quote to behind the closing one."""
     cdef unsigned char letter
+    cdef int plain
     fields.kinds[key] = STRING
     fields.starts[key] = at
     while at < end:
+        while end - at > 8:
+            plain = plain_count(eight_bytes(at))
+            at += plain
+            if plain < 8:
+                break
         letter = at[0]
         if letter == c'"':
             fields.lengths[key] = at - fields.starts[key]
@@ -131,6 +173,7 @@ cdef inline const char *scan_string(
 
 cdef inline const char *scan_number(
         const char *at, const char *end, Fields *fields, int key) noexcept nogil:
+    cdef int digits
     fields.kinds[key] = NUMBER
     fields.starts[key] = at
     if at < end and at[0] == c'-':
@@ -140,6 +183,11 @@ cdef inline const char *scan_number(
     if at[0] == c'0':
         at += 1
     else:
+        while end - at >= 8:
+            digits = digit_count(eight_bytes(at))
+            at += digits
+            if digits < 8:
+                break
         while is_digit(at, end):
             at += 1
     if at < end and at[0] == c'.':
@@ -241,41 +289,10 @@ cdef inline bint equals(
             and memcmp(fields.starts[key], text, length) == 0)
 
 
-cdef inline int key_of_letter(char letter) noexcept nogil:
-    if letter == c'e':
-        return KEY_e
-    elif letter == c'E':
-        return KEY_E
-    elif letter == c'T':
-        return KEY_T
-    elif letter == c's':
-        return KEY_s
-    elif letter == c'U':
-        return KEY_U
-    elif letter == c'u':
-        return KEY_u
-    elif letter == c'b':
-        return KEY_b
-    elif letter == c'B':
-        return KEY_B
-    elif letter == c'a':
-        return KEY_a
-    elif letter == c'A':
-        return KEY_A
-    elif letter == c'p':
-        return KEY_p
-    elif letter == c'q':
-        return KEY_q
-    elif letter == c't':
-        return KEY_t
-    elif letter == c'X':
-        return KEY_X
-    elif letter == c'm':
-        return KEY_m
-    elif letter == c'i':
-        return KEY_i
-    elif letter == c'r':
-        return KEY_r
+cdef inline int common_key(const char *at, const char *end) noexcept nogil:
+    """The key, when one letter that means something stands here, as in ``"e":``; else 0."""
+    if end - at > 4 and at[0] == c'"' and at[2] == c'"' and at[3] == c':':
+        return KEYS_OF_LETTERS[<unsigned char> at[1]]
     return UNKNOWN_KEY
 
 
@@ -284,7 +301,7 @@ cdef inline int key_of(const Fields *fields) noexcept nogil:
     cdef const char *text = fields.starts[UNKNOWN_KEY]
     cdef Py_ssize_t length = fields.lengths[UNKNOWN_KEY]
     if length == 1:
-        return key_of_letter(text[0])
+        return KEYS_OF_LETTERS[<unsigned char> text[0]]
     if length == 2:
         return KEY_pu if text[0] == c'p' and text[1] == c'u' else UNKNOWN_KEY
     if equals(fields, UNKNOWN_KEY, b"data", 4):
@@ -303,10 +320,16 @@ cdef inline int key_of(const Fields *fields) noexcept nogil:
     return UNKNOWN_KEY
 
 
+cdef inline bint scan_whole_e8(const Fields *fields, int key, int64_t *value_e8) noexcept nogil:
+    """Is the string a decimal and nothing else? The quote behind it ends the scan."""
+    cdef const char *start = fields.starts[key]
+    return scan_e8(start, fields.end, value_e8) == start + fields.lengths[key]
+
+
 cdef inline bint take_e8(const Fields *fields, int key, int64_t *value_e8) noexcept nogil:
     """A decimal in a string, not below zero."""
     return (fields.kinds[key] == STRING
-            and parse_e8(fields.starts[key], fields.lengths[key], value_e8)
+            and scan_whole_e8(fields, key, value_e8)
             and value_e8[0] >= 0)
 
 
@@ -315,18 +338,24 @@ cdef inline bint take_signed_e8(const Fields *fields, int key, int64_t *value_e8
     if fields.kinds[key] == ABSENT or equals(fields, key, b"", 0):
         value_e8[0] = 0
         return True
-    return (fields.kinds[key] == STRING
-            and parse_e8(fields.starts[key], fields.lengths[key], value_e8))
+    return fields.kinds[key] == STRING and scan_whole_e8(fields, key, value_e8)
 
 
 cdef inline bint take_id(const Fields *fields, int key, uint64_t *value) noexcept nogil:
     """A whole number of up to 64 bits."""
     cdef const char *at = fields.starts[key]
-    cdef const char *end = at + fields.lengths[key]
+    cdef Py_ssize_t length = fields.lengths[key]
+    cdef const char *end = at + length
     cdef uint64_t result = 0
     cdef uint64_t digit
     if fields.kinds[key] != NUMBER:
         return False
+    if 8 < length <= 16 and digit_count(eight_bytes(at)) == 8 and (
+            digit_count(eight_bytes(end - 8)) == 8):
+        # Times and numbers of updates, in two halves that may overlap.
+        value[0] = (whole_number(eight_bytes(at), <int> length - 8) * 100_000_000
+                    + whole_number(eight_bytes(end - 8), 8))
+        return True
     while at < end:
         digit = <uint64_t> (<unsigned char> at[0]) - c'0'
         if digit > 9 or result > (UINT64_MAX - digit) // 10:
