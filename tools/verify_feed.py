@@ -21,11 +21,14 @@ from time import perf_counter_ns
 from typing import Final, NamedTuple, TypeAlias
 
 from hft.core.book import Book, BookEvent
+from hft.core.generated.views import TopOfBook
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
+from hft.records import SLOT_BYTES
 from hft.units import NS_PER_S, NS_PER_US
-from hft.venues.binance_usdm import codec
+from hft.venues.binance_usdm.codec import DEPTH, GARBAGE, OTHER, TOP, MarketDecoder
 from tools.terminal import paint
 
+APPLIED: Final = int(BookEvent.APPLIED)
 CHUNK_BYTES: Final = 1 << 20
 LINE_BYTES_MAX: Final = 16 << 20
 NAME_COLUMNS: Final = 20
@@ -123,17 +126,17 @@ class Session:
         self.counts = Counts()
         self.last_recv_ns = head.start_ns
         self._has_urls = head.has_urls
-        self._record = bytearray(128)
+        self._record = bytearray(SLOT_BYTES)
+        self._top = TopOfBook(self._record)
         self._symbols: dict[str, int] = {}
         self._books: dict[int, Book] = {}
-        self._ever_live: set[int] = set()
         self._add_symbol(head.symbol)
 
     def _add_symbol(self, symbol: str) -> None:
         instrument_id = len(self._symbols) + 1
         self._symbols[symbol] = instrument_id
         self._books[instrument_id] = Book(instrument_id)
-        self._decoder = codec.MarketDecoder(self._symbols, self._record)
+        self._decoder = MarketDecoder(self._symbols, self._record)
 
     def is_continued_by(self, head: Head) -> bool:
         """Does the file carry on where this session ended?"""
@@ -146,23 +149,27 @@ class Session:
 
     def process(self, lines: Sequence[Line]) -> None:
         """Decode every line and bring the books forward."""
-        books, record, counts = self._books, self._record, self.counts
-        decode = self._decoder.decode
+        counts, books, top, decoder = self.counts, self._books, self._top, self._decoder
+        snapshots = counts.snapshots
         for recv_ns, text, snapshot_of in lines:
             if snapshot_of is not None:
                 self._on_snapshot(text, snapshot_of)
+                decoder = self._decoder
                 continue
-            counts.frames += 1
-            message = decode(text, recv_ns)
-            if message == codec.OTHER and self._is_new_symbol():
-                decode = self._decoder.decode
-                message = decode(text, recv_ns)
-            if message == codec.TOP:
-                books[self._decoder.instrument_id].check_top(record)
-            elif message == codec.DEPTH:
-                self._on_depth()
-            elif message == codec.GARBAGE:
+            message = decoder.decode(text, recv_ns)
+            if message == OTHER and self._is_new_symbol():
+                decoder = self._decoder
+                message = decoder.decode(text, recv_ns)
+            if message == TOP:
+                books[decoder.instrument_id].check_top(top)
+            elif message == DEPTH:
+                counts.diffs += 1
+                book = books[decoder.instrument_id]
+                if book.on_depth(decoder) == APPLIED:
+                    counts.crossed += book.is_crossed
+            elif message == GARBAGE:
                 counts.garbage += 1
+        counts.frames += len(lines) - (counts.snapshots - snapshots)
         if lines:
             self.last_recv_ns = lines[-1][0]
 
@@ -172,14 +179,6 @@ class Session:
             return False
         self._add_symbol(symbol)
         return True
-
-    def _on_depth(self) -> None:
-        self.counts.diffs += 1
-        decoder = self._decoder
-        book = self._books[decoder.instrument_id]
-        if book.on_depth(decoder) == BookEvent.APPLIED:
-            self._ever_live.add(decoder.instrument_id)
-            self.counts.crossed += book.is_crossed
 
     def _on_snapshot(self, body: bytes, symbol: str) -> None:
         self.counts.snapshots += 1
@@ -193,8 +192,7 @@ class Session:
         instrument_id = self._symbols[symbol] if symbol else 1
         if not self._decoder.decode_snapshot(body, instrument_id):
             self.counts.garbage += 1
-        elif self._books[instrument_id].on_snapshot(self._decoder) == BookEvent.APPLIED:
-            self._ever_live.add(instrument_id)
+        elif self._books[instrument_id].on_snapshot(self._decoder) == APPLIED:
             self.counts.crossed += self._books[instrument_id].is_crossed
 
     def settle(self) -> None:
@@ -213,7 +211,7 @@ class Session:
 
     def never_live(self) -> list[str]:
         """Symbols whose book never came in step."""
-        return [name for name, number in self._symbols.items() if number not in self._ever_live]
+        return [name for name, number in self._symbols.items() if not self._books[number].last_seq]
 
 
 def verify(paths: Sequence[Path]) -> Report:
@@ -281,14 +279,14 @@ def _replay(path: Path, session: Session, report: Report) -> None:
 
 def read_head(path: Path) -> Head:
     """Find the format, the first symbol and the first time of a recording."""
-    decoder = codec.MarketDecoder({}, bytearray(128))
+    decoder = MarketDecoder({}, bytearray(SLOT_BYTES))
     has_urls = False
     seen = 0
     for lines in read_chunks(path):
         for recv_ns, text, snapshot_of in lines[: HEAD_LINES_MAX - seen]:
             has_urls = has_urls or bool(snapshot_of)
             message = decoder.decode(text, recv_ns)
-            if snapshot_of is None and message == codec.OTHER and decoder.symbol:
+            if snapshot_of is None and message == OTHER and decoder.symbol:
                 symbol = decoder.symbol.decode(errors="replace")
                 return Head(path, has_urls, symbol, lines[0][0])
         seen += len(lines)

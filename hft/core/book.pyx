@@ -14,7 +14,8 @@ from libc.string cimport memset
 from hft.core.depth cimport DepthUpdate, Frame, FrameBuffer, is_repeated, open_record
 from hft.core.generated.records cimport hft_book, hft_header, hft_top_of_book
 from hft.core.ladder cimport (
-    BOOK_LEVELS, Ladder, ladder_copy, ladder_free, ladder_is_thin, ladder_load, ladder_set)
+    BOOK_LEVELS, Ladder, ladder_copy, ladder_free, ladder_is_thin, ladder_level_count, ladder_load,
+    ladder_set)
 
 from enum import IntEnum
 
@@ -171,10 +172,11 @@ cdef class Book:
     not name its predecessor is a ``GAP``: ``is_live`` is False until the next snapshot.
 
     What is known: a snapshot ends somewhere, and levels behind its end are known only once they
-    change. A side holds at most ``levels_max`` levels; when it is full its worst quarter is
-    dropped. Neither touches the top until the market has travelled that far, and ``is_thin`` says
-    when it has come near: then call ``begin_refresh`` and fetch a snapshot. The old book stays live
-    until the new one takes its place in one step.
+    change. A side has room for ``levels_max`` levels, among them those removed a while ago; when it
+    is full these are forgotten, and of the others the worst, down to three quarters. Neither
+    touches the top until the market has travelled that far, and ``is_thin`` says when it has come
+    near: then call ``begin_refresh`` and fetch a snapshot. The old book stays live until the new
+    one takes its place in one step.
     """
 
     def __cinit__(self, instrument_id, *, levels_max=LEVELS_MAX):
@@ -338,12 +340,12 @@ cdef class Book:
     @property
     def bid_count(self):
         """Bid levels held."""
-        return self.bids.count
+        return ladder_level_count(&self.bids)
 
     @property
     def ask_count(self):
         """Ask levels held."""
-        return self.asks.count
+        return ladder_level_count(&self.asks)
 
     @property
     def bid_e8(self):
@@ -369,8 +371,14 @@ cdef class Book:
         """Pairs of price and quantity, best first: ``Side.BUY`` bids, ``Side.SELL`` asks."""
         cdef int sign = side
         cdef Ladder *ladder = &self.bids if sign > 0 else &self.asks
-        return [(sign * ladder.keys[i], ladder.qtys[i])
-                for i in range(ladder.count - 1, max(ladder.count - level_count, 0) - 1, -1)]
+        found = []
+        cdef Py_ssize_t i
+        for i in range(ladder.count - 1, -1, -1):
+            if len(found) >= level_count:
+                break
+            if ladder.qtys[i]:
+                found.append((sign * ladder.keys[i], ladder.qtys[i]))
+        return found
 
     def fill_top(self, record):
         """Write a ``TOP_OF_BOOK`` record of the book into a view or a writable buffer."""

@@ -8,91 +8,129 @@ from hft.core.depth cimport DepthUpdate, grow
 cdef enum:
     BOOK_LEVELS = 20
     LEVELS_START = 1024
-    NEAR_LEVELS = 128
+    NEAR_LEVELS = 31  # five steps
 
 
 cdef struct Ladder:
     # Keys ascend and the best stands last, so that changes near the top move little:
-    # key = price for bids, -price for asks. Levels with keys below ``floor`` may be missing.
+    # key = price for bids, -price for asks. A level that is removed keeps its place with quantity 0
+    # until room is needed: most prices come back, and nothing has to be moved either time. The last
+    # place is never such a one. Levels with keys below ``floor`` may be missing.
     int64_t *keys
     int64_t *qtys
     Py_ssize_t count
     Py_ssize_t capacity
+    Py_ssize_t latest  # where the level set last stands, or stood
     int64_t floor
 
 
 cdef inline Py_ssize_t ladder_find(const Ladder *ladder, int64_t key) noexcept nogil:
     """Number of keys below ``key``.
 
-    Most changes are near the best, at the end. The bisection has no branch that depends on the
-    data: mispredicted ones cost more than the steps.
+    The venue sends the levels of a side in order, so the next one is mostly near the last. The
+    bisection has no branch that depends on the data: mispredicted ones cost more than the steps.
     """
     cdef const int64_t *keys = ladder.keys
     cdef Py_ssize_t span = ladder.count
     cdef Py_ssize_t low = 0
+    cdef Py_ssize_t near = ladder.latest
     cdef Py_ssize_t half
-    if span > NEAR_LEVELS and keys[span - NEAR_LEVELS] < key:
-        low = span - NEAR_LEVELS
-        span = NEAR_LEVELS
+    if near < span:
+        if keys[near] < key:
+            low = near + 1
+            span -= low
+            if span > NEAR_LEVELS and keys[low + NEAR_LEVELS] >= key:
+                span = NEAR_LEVELS
+        else:
+            span = near
+            if span > NEAR_LEVELS and keys[near - NEAR_LEVELS - 1] < key:
+                low = near - NEAR_LEVELS
+                span = NEAR_LEVELS
     while span > 0:
-        half = (span + 1) // 2
-        low += half * (keys[low + half - 1] < key)
+        half = (span + 1) >> 1
+        low += half & -<Py_ssize_t> (keys[low + half - 1] < key)
         span -= half
     return low
 
 
-cdef inline void ladder_trim(Ladder *ladder) noexcept nogil:
-    """Drop the worst quarter, so that a full side is not moved for each new level."""
-    cdef Py_ssize_t dropped = ladder.count // 4
-    ladder.count -= dropped
-    memmove(ladder.keys, ladder.keys + dropped, ladder.count * sizeof(int64_t))
-    memmove(ladder.qtys, ladder.qtys + dropped, ladder.count * sizeof(int64_t))
-    ladder.floor = max(ladder.floor, ladder.keys[0])
+cdef inline void ladder_make_room(Ladder *ladder) noexcept nogil:
+    """Forget the removed levels of a full side, and the worst if a quarter is not free then."""
+    cdef Py_ssize_t kept = 0
+    cdef Py_ssize_t i, dropped
+    for i in range(ladder.count):
+        ladder.keys[kept] = ladder.keys[i]
+        ladder.qtys[kept] = ladder.qtys[i]
+        kept += ladder.qtys[i] != 0
+    dropped = kept - (ladder.count - ladder.count // 4)
+    ladder.count = kept
+    if dropped > 0:
+        ladder.count -= dropped
+        memmove(ladder.keys, ladder.keys + dropped, ladder.count * sizeof(int64_t))
+        memmove(ladder.qtys, ladder.qtys + dropped, ladder.count * sizeof(int64_t))
+        ladder.floor = max(ladder.floor, ladder.keys[0])
+
+
+cdef inline bint ladder_grow(Ladder *ladder, Py_ssize_t levels_max) noexcept nogil:
+    """Room for twice as many levels. False: out of memory."""
+    cdef Py_ssize_t capacity = min(max(2 * ladder.capacity, <Py_ssize_t> LEVELS_START), levels_max)
+    if not (
+            grow(<void **> &ladder.keys, capacity * sizeof(int64_t))
+            and grow(<void **> &ladder.qtys, capacity * sizeof(int64_t))):
+        return False
+    ladder.capacity = capacity
+    return True
 
 
 cdef inline bint ladder_set(
         Ladder *ladder, int64_t key, int64_t qty, Py_ssize_t levels_max) noexcept nogil:
     """Set the absolute quantity of one level; 0 removes it. False: out of memory."""
     cdef Py_ssize_t place = ladder_find(ladder, key)
-    cdef bint is_held = place < ladder.count and ladder.keys[place] == key
-    cdef Py_ssize_t behind, capacity
-    if is_held and qty:
+    cdef Py_ssize_t room = place  # where the levels from ``place`` on can be moved to
+    cdef size_t moved
+    ladder.latest = place
+    if place < ladder.count and ladder.keys[place] == key:
         ladder.qtys[place] = qty
-        return True
-    if is_held:
-        ladder.count -= 1
-        behind = (ladder.count - place) * sizeof(int64_t)
-        memmove(ladder.keys + place, ladder.keys + place + 1, behind)
-        memmove(ladder.qtys + place, ladder.qtys + place + 1, behind)
+        while ladder.count and not ladder.qtys[ladder.count - 1]:
+            ladder.count -= 1
         return True
     if not qty:
         return True
-    if ladder.count == levels_max:
-        ladder_trim(ladder)
-        if key < ladder.floor:
-            return True
-        place = ladder_find(ladder, key)
-    if ladder.count == ladder.capacity:
-        capacity = min(max(2 * ladder.capacity, <Py_ssize_t> LEVELS_START), levels_max)
-        if not (
-                grow(<void **> &ladder.keys, capacity * sizeof(int64_t))
-                and grow(<void **> &ladder.qtys, capacity * sizeof(int64_t))):
+    while room < ladder.count and ladder.qtys[room]:
+        room = room + 1 if room - place < NEAR_LEVELS else ladder.count
+    if room == ladder.count:
+        if ladder.count == levels_max:
+            ladder_make_room(ladder)
+            return key < ladder.floor or ladder_set(ladder, key, qty, levels_max)
+        if ladder.count == ladder.capacity and not ladder_grow(ladder, levels_max):
             return False
-        ladder.capacity = capacity
-    behind = (ladder.count - place) * sizeof(int64_t)
-    memmove(ladder.keys + place + 1, ladder.keys + place, behind)
-    memmove(ladder.qtys + place + 1, ladder.qtys + place, behind)
+        ladder.count += 1
+    moved = (room - place) * sizeof(int64_t)
+    memmove(ladder.keys + place + 1, ladder.keys + place, moved)
+    memmove(ladder.qtys + place + 1, ladder.qtys + place, moved)
     ladder.keys[place] = key
     ladder.qtys[place] = qty
-    ladder.count += 1
     return True
 
 
-cdef inline bint ladder_is_thin(Ladder *ladder) noexcept nogil:
+cdef inline Py_ssize_t ladder_level_count(const Ladder *ladder) noexcept nogil:
+    """Levels held."""
+    cdef Py_ssize_t held = 0
+    cdef Py_ssize_t i
+    for i in range(ladder.count):
+        held += ladder.qtys[i] != 0
+    return held
+
+
+cdef inline bint ladder_is_thin(const Ladder *ladder) noexcept nogil:
     """Are fewer than twenty levels from the top certain to be complete?"""
+    cdef Py_ssize_t certain = 0
+    cdef Py_ssize_t place = ladder.count
     if ladder.floor == INT64_MIN:
         return False
-    return ladder.count < BOOK_LEVELS or ladder.keys[ladder.count - BOOK_LEVELS] < ladder.floor
+    while place and certain < BOOK_LEVELS and ladder.keys[place - 1] >= ladder.floor:
+        place -= 1
+        certain += ladder.qtys[place] != 0
+    return certain < BOOK_LEVELS
 
 
 cdef inline int ladder_load(
@@ -113,12 +151,16 @@ cdef inline int ladder_load(
 
 cdef inline uint16_t ladder_copy(
         const Ladder *ladder, int sign, int64_t *prices, int64_t *qtys) noexcept nogil:
-    """Copy up to twenty levels out, best first; how many."""
-    cdef Py_ssize_t copied = min(ladder.count, <Py_ssize_t> BOOK_LEVELS)
-    cdef Py_ssize_t i
-    for i in range(copied):
-        prices[i] = sign * ladder.keys[ladder.count - 1 - i]
-        qtys[i] = ladder.qtys[ladder.count - 1 - i]
+    """Copy up to twenty levels out, best first; how many. Prices behind them are set to 0."""
+    cdef Py_ssize_t copied = 0
+    cdef Py_ssize_t place = ladder.count
+    while place and copied < BOOK_LEVELS:
+        place -= 1
+        prices[copied] = sign * ladder.keys[place]
+        qtys[copied] = ladder.qtys[place]
+        copied += ladder.qtys[place] != 0  # the next one is written over a removed level
+    if copied < BOOK_LEVELS:
+        prices[copied] = 0
     return <uint16_t> copied
 
 

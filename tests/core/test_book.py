@@ -347,10 +347,25 @@ class BookAgainstDict(RuleBasedStateMachine):
 
     @invariant()
     def the_sides_are_sorted_and_bounded(self) -> None:
-        for side in Side.BUY, Side.SELL:
-            prices = [price for price, _ in self.book.levels(side, 1_000)]
+        for side, count in (Side.BUY, self.book.bid_count), (Side.SELL, self.book.ask_count):
+            levels = self.book.levels(side, 1_000)
+            prices = [price for price, _ in levels]
             assert prices == sorted(set(prices), reverse=side == Side.BUY)
-            assert len(prices) <= self.LEVELS_MAX
+            assert len(prices) == count <= self.LEVELS_MAX
+            assert all(qty > 0 for _, qty in levels)
+
+    @invariant()
+    def the_record_holds_the_first_twenty_and_nothing_else(self) -> None:
+        book = BookView()
+        self.book.fill_book(book)
+        bids = [(book.bid_e8_at(i), book.bid_qty_e8_at(i)) for i in range(20)]
+        asks = [(book.ask_e8_at(i), book.ask_qty_e8_at(i)) for i in range(20)]
+        for side, found, count in (
+            (Side.BUY, bids, book.bid_count),
+            (Side.SELL, asks, book.ask_count),
+        ):
+            levels = self.book.levels(side, 20)
+            assert (count, found) == (len(levels), levels + [(0, 0)] * (20 - len(levels)))
 
 
 TestBookAgainstDict = BookAgainstDict.TestCase
@@ -364,6 +379,25 @@ def test_any_order_of_levels_gives_the_same_sorted_side(levels: list[tuple[int, 
     held = {price: qty for price, qty in dict(levels).items() if qty}
     assert book.levels(Side.SELL, 1_000) == sorted(held.items())
     assert book.ask_count == len(held)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_thousands_of_levels_that_come_and_go_stay_sorted(seed: int) -> None:
+    """Events in the venue's order, near the top and far from it, most prices more than once."""
+    source = random.Random(seed)
+    book = live_book()
+    held: dict[int, int] = {}
+    book.on_depth(diff(101, 101, 100, asks=[(101, 0), (102, 0)]))
+    for seq in range(102, 700):
+        start, spread = source.choice([(200, 20), (200, 3_000), (2_500, 60), (150, 6_000)])
+        prices = sorted({start + source.randrange(spread) for _ in range(source.randint(1, 40))})
+        levels = [(price, source.choice((0, 0, 1, 2, 3))) for price in prices]
+        book.on_depth(diff(seq, seq, seq - 1, asks=levels))
+        held.update(levels)
+        if seq % 20 == 0:
+            held = {price: qty for price, qty in held.items() if qty}
+            assert book.levels(Side.SELL, 10_000) == sorted(held.items())
+    assert book.ask_count > 1_000
 
 
 # -- far from the snapshot --------------------------------------------------------------------
