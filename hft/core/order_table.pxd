@@ -18,6 +18,7 @@ cdef class OrderTable:
 
     cdef Order new_order(self, const hft_decision *decision)
     cdef int look_ahead(self) except -1
+    cdef int row_for(self, Order order) except -2
     cdef int take_row(self, Order order) except -2
     cdef Order known(self, uint64_t order_id)
     cdef int free_row(self, uint64_t order_id) except -2

@@ -51,12 +51,17 @@ cdef class OrderTable:
         """Give the order a row; returns its index, or -1: the table is full for such orders."""
         return self.take_row(order)
 
-    cdef int take_row(self, Order order) except -2:
-        cdef int row
+    cdef int row_for(self, Order order) except -2:
+        """The row that ``take_row`` would give the order now, or -1."""
         if not self._free or (not order.is_own() and self._foreign_rows >= OF_OTHERS_MAX):
             return -1
-        row = self._free.pop()
-        self._enter(order, row)
+        return self._free[len(self._free) - 1]
+
+    cdef int take_row(self, Order order) except -2:
+        cdef int row = self.row_for(order)
+        if row >= 0:
+            self._free.pop()
+            self._enter(order, row)
         return row
 
     def put(self, Order order not None, Py_ssize_t row):
@@ -66,7 +71,7 @@ cdef class OrderTable:
 
     cdef int _enter(self, Order order, Py_ssize_t row) except -1:
         cdef Py_ssize_t count = len(self._by_id)
-        order_id = order.order_id  # a number for all dictionaries
+        cdef object order_id = order.order_id  # one number for all dictionaries
         self.last_id = order.order_id
         assert self._rows[row] is None
         self._rows[row] = order
@@ -128,7 +133,7 @@ cdef class OrderTable:
         return self.known(order_id)
 
     cdef Order known(self, uint64_t order_id):
-        key = order_id
+        cdef object key = order_id  # one number for both
         order = self._by_id.get(key)
         return self._closed.get(key) if order is None else order
 

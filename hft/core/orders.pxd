@@ -43,6 +43,7 @@ cdef class Order:
 
     cdef int begin(self, const hft_decision *decision, object trades) except -1
     cdef bint is_own(self) noexcept
+    cdef int number_of_kind(self) noexcept
     cdef void write_row(self, hft_order *row) noexcept
     cdef bint seen(self, int64_t venue_order_id) except -1
     cdef void set_terms(self, int64_t price_e8, int64_t qty_e8, int64_t venue_ns) noexcept

@@ -221,6 +221,9 @@ cdef class Order:
     @property
     def kind(self):
         """Number of what its request looks like, as ``kind_of`` gives it."""
+        return self.number_of_kind()
+
+    cdef int number_of_kind(self) noexcept:
         return kind_code(
             self.side_code, self.order_type_code, self.tif_code, self.is_post_only,
             self.is_reduce_only, self.good_till_s != 0)

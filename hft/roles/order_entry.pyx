@@ -16,7 +16,7 @@ from hft.core.throttle cimport PauseEnd, VenueBudget
 from hft.roles.order_gate cimport OrderGate
 from hft.roles.order_stores cimport OrderStores
 from hft.venues.binance_usdm.order_line cimport HEADER_BYTES, TAIL_BYTES, Debts, OrderLine
-from hft.venues.binance_usdm.order_template cimport TEXT_BYTES_MAX, PlaceTexts
+from hft.venues.binance_usdm.order_template cimport TEXT_BYTES_MAX, PlaceTexts, Template
 from hft.venues.binance_usdm.venue_clock cimport VenueClock
 from ipc.atomics cimport load_acquire, monotonic_ns, prefetch_bytes
 from ipc.page_stores cimport PageStores
@@ -93,6 +93,8 @@ cdef class OrderEntry:
     cdef object resolver
     cdef OrderGate gate
     cdef PlaceTexts newest_texts
+    cdef Template newest_text
+    cdef int newest_kind
     cdef bint fences_by_name
 
     def __cinit__(self, *_arguments, **_named):
@@ -201,12 +203,12 @@ cdef class OrderEntry:
     cdef object place(self, Decision view, int64_t now_ns):
         cdef const hft_decision *decision = <const hft_decision *> view.data
         cdef OrderStores keeper = self._keeper
-        cdef PlaceTexts encoder
         cdef Order order
         cdef char frame[HEADER_BYTES + TEXT_BYTES_MAX + TAIL_BYTES]
         cdef Py_ssize_t length
         cdef int64_t send_ns
-        cdef bint is_ready
+        cdef int row
+        cdef bint is_ready, is_sent
         if keeper.table.known(decision.order_id) is not None:
             return ORDER_ID_REUSED
         is_ready = self.is_ready()
@@ -216,18 +218,18 @@ cdef class OrderEntry:
         if reason is not NONE:
             return reason
         order = keeper.table.new_order(decision)
-        if keeper.table.take_row(order) < 0:
+        row = keeper.table.row_for(order)
+        if row < 0:
             return TABLE_FULL
-        encoder = self.newest_texts = self._encoders[order.instrument_id]
         if not is_ready:
-            return self._by_rest.place(order, encoder, view)
+            keeper.table.take_row(order)
+            return self._by_rest.place(order, self._encoders[order.instrument_id], view)
         self._request_id += 1
         try:
-            length = encoder.write_place(
+            length = self.text_for(order).write_order(
                 frame + HEADER_BYTES, self._request_id, order, self.clock.now_ns() // MS)
         except UsageError:  # the instrument's decimals have changed since risk judged
-            keeper.table.free_row(order.order_id)
-            return encoder.objection(order.price_e8, order.qty_e8)
+            return self._encoders[order.instrument_id].objection(order.price_e8, order.qty_e8)
         if self.fences_by_name:
             reason, send_ns = self._fence(view)
         else:
@@ -235,14 +237,29 @@ cdef class OrderEntry:
             reason = self.objection(
                 decision.risk_epoch, decision.judge_ns, decision.granted_state, send_ns)
         if reason is not NONE:
-            keeper.table.free_row(order.order_id)
             return reason
+        order.row = row  # journal and shared table come before the bytes, what only we know after
         keeper.begin_place(order)
-        if self.carry(frame + HEADER_BYTES, length):
+        is_sent = self.carry(frame + HEADER_BYTES, length)
+        keeper.table.take_row(order)
+        if is_sent:
             self.note_sent(decision, order, send_ns)
         else:
             self._events.not_sent(order, SESSION_DOWN, send_ns)
         return NONE
+
+    cdef Template text_for(self, Order order):
+        """The text that the order is written into: mostly the one before it was of the same kind.
+
+        Raises:
+            UsageError: there is none for this kind of order.
+        """
+        cdef PlaceTexts texts = self._encoders[order.instrument_id]
+        cdef int kind = order.number_of_kind()
+        if texts is not self.newest_texts or kind != self.newest_kind:
+            self.newest_text = texts.text_of(order)
+            self.newest_texts, self.newest_kind = texts, kind
+        return self.newest_text
 
     cdef bint is_ready(self) except -1:
         """A request handed over now leaves now, over the session."""
@@ -283,8 +300,8 @@ cdef class OrderEntry:
         self.objection(0, 0, 0, now_ns)
         self.is_open()
         self.is_ready()
-        if self.newest_texts is not None:
-            self.newest_texts.look_ahead()
+        if self.newest_text is not None:
+            self.newest_text.look_ahead()
         prefetch_bytes(page.counters + SENT, sizeof(uint64_t))
         prefetch_bytes(page.counters + JOURNALLED, sizeof(uint64_t))
         prefetch_bytes(page.maxima + EXECUTION_NS, sizeof(uint64_t))

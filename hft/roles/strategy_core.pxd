@@ -54,6 +54,7 @@ cdef class StrategyCore:
     cdef bint may_quote(self, Desk desk) noexcept
     cdef void enter(self, Desk desk, int64_t callback) noexcept nogil
     cdef void leave(self) noexcept nogil
+    cdef int show_top(self, Desk desk, int64_t now_ns) except -1
     cdef int notify(self, Desk desk, int64_t callback, handler, record) except -1
     cdef int offer_wishes(self, Desk desk, int64_t now_ns) except -1
     cdef int offer_changes(self, Desk desk, int64_t now_ns) except -1

@@ -134,7 +134,7 @@ cdef class StrategyCore:
         if work_count:
             for desk in self.desks:
                 if desk.has_news:
-                    self.run_plugin(desk, now_ns)
+                    self.show_top(desk, now_ns)
                 elif desk.has_wishes:
                     self.offer_wishes(desk, now_ns)
         if now_ns - self._timer_ns >= (TIMER_LATE if self.has_offered else TIMER):
@@ -272,6 +272,10 @@ cdef class StrategyCore:
 
     def run_plugin(self, Desk desk not None, int64_t now_ns):
         """The newest top to a plug-in, and what it wants then to risk."""
+        self.show_top(desk, now_ns)
+
+    cdef int show_top(self, Desk desk, int64_t now_ns) except -1:
+        """``run_plugin``."""
         cdef CallbackMark watch = self.watch
         desk.has_news = False
         if self.may_quote(desk) and (<hft_top_of_book *> desk.top.data).as_of_ns:
@@ -288,6 +292,7 @@ cdef class StrategyCore:
             if desk.on_book is not None:
                 self._show_book(desk)
         self.offer_wishes(desk, now_ns)
+        return 0
 
     def run_timer(self, Desk desk not None, int64_t now_ns):
         """The time to a plug-in."""

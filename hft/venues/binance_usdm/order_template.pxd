@@ -44,12 +44,12 @@ cdef class Template:
     cdef Py_ssize_t write(
         self, char *into, uint64_t request_id, uint64_t order_id, int64_t price_e8, int64_t qty_e8,
         int64_t timestamp_ms, int64_t date_ms) except -1
+    cdef Py_ssize_t write_order(
+        self, char *into, uint64_t request_id, Order order, int64_t timestamp_ms) except -1
+    cdef int look_ahead(self) except -1
 
 
 cdef class PlaceTexts:
     cdef readonly dict _places
-    cdef Template newest
 
-    cdef int look_ahead(self) except -1
-    cdef Py_ssize_t write_place(
-        self, char *into, uint64_t request_id, Order order, int64_t timestamp_ms) except -1
+    cdef Template text_of(self, Order order)

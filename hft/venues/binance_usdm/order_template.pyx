@@ -10,7 +10,6 @@ from libc.string cimport memcpy, memset
 import re
 
 from hft.core.decimals cimport write_digits, write_e8
-from hft.core.order_numbers cimport kind_code
 from hft.core.orders cimport Order
 
 from hft.errors import PrecisionError, UsageError
@@ -150,6 +149,22 @@ cdef class Template:
             values.signature_length = len(signature_bytes)
         return self.json_pieces.write(into, &values)
 
+    cdef Py_ssize_t write_order(
+        self, char *into, uint64_t request_id, Order order, int64_t timestamp_ms
+    ) except -1:
+        """``write`` for an order as the books have it."""
+        return self.write(
+            into, request_id, order.order_id, order.price_e8, order.qty_e8, timestamp_ms,
+            <int64_t> order.good_till_s * MS_PER_S)
+
+    cdef int look_ahead(self) except -1:
+        """Have at hand what writing it needs. No effect."""
+        cdef char text[TEXT_BYTES_MAX]
+        cdef Values values
+        memset(&values, 0, sizeof(Values))
+        self.json_pieces.write(text, &values)
+        return 0
+
 
 cdef class PlaceTexts:
     """The templates of one instrument's new orders, by the kind of order."""
@@ -162,30 +177,14 @@ cdef class PlaceTexts:
         """
         cdef char text[TEXT_BYTES_MAX]
         return PyBytes_FromStringAndSize(
-            text, self.write_place(text, request_id, order, timestamp_ms))
+            text, self.text_of(order).write_order(text, request_id, order, timestamp_ms))
 
-    cdef Py_ssize_t write_place(
-        self, char *into, uint64_t request_id, Order order, int64_t timestamp_ms
-    ) except -1:
-        """``place_order`` into ``TEXT_BYTES_MAX`` bytes of the caller's; returns the length."""
-        cdef Template template = self._places.get(kind_code(
-            order.side_code, order.order_type_code, order.tif_code, order.is_post_only,
-            order.is_reduce_only, order.good_till_s != 0))
+    cdef Template text_of(self, Order order):
+        """The template of such an order. Raises as ``OrderTextEncoder.place``."""
+        cdef Template template = self._places.get(order.number_of_kind())
         if template is None:
             raise no_such_order(order.side, order.order_type, order.tif, order.is_post_only)
-        self.newest = template
-        return template.write(
-            into, request_id, order.order_id, order.price_e8, order.qty_e8, timestamp_ms,
-            <int64_t> order.good_till_s * MS_PER_S)
-
-    cdef int look_ahead(self) except -1:
-        """Have the text at hand that was written last: the next order is likely to be alike."""
-        cdef char text[TEXT_BYTES_MAX]
-        cdef Values values
-        if self.newest is not None:
-            memset(&values, 0, sizeof(Values))
-            self.newest.json_pieces.write(text, &values)
-        return 0
+        return template
 
 
 def no_such_order(side, order_type, tif, is_post_only):
