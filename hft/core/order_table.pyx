@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
+from hft.core.exposure cimport SOURCE_SHIFT
 from hft.core.orders cimport Order
 
 from hft.core.trade_memory import TradeMemory
@@ -44,7 +45,6 @@ cdef class OrderTable:
             self.spare = Order.__new__(Order)
         if self._free:
             assert self._rows[self.next_row] is None
-        self.known(self.last_id + 1)
         return 0
 
     def add(self, Order order not None):
@@ -72,7 +72,7 @@ cdef class OrderTable:
     cdef int _enter(self, Order order, Py_ssize_t row) except -1:
         cdef Py_ssize_t count = len(self._by_id)
         cdef object order_id = order.order_id  # one number for all dictionaries
-        self.last_id = order.order_id
+        self.note_id(order.order_id)
         assert self._rows[row] is None
         self._rows[row] = order
         self._by_id[order_id] = order
@@ -111,6 +111,7 @@ cdef class OrderTable:
         cdef dict closed = self._closed
         cdef Order oldest
         closed[order.order_id] = order
+        self.note_id(order.order_id)
         self.bind(order)
         if len(closed) > REMEMBERED_MAX:
             oldest = closed.pop(next(iter(closed)))
@@ -132,7 +133,15 @@ cdef class OrderTable:
         """The order, closed or not, as far as it is remembered."""
         return self.known(order_id)
 
+    cdef int note_id(self, uint64_t order_id) except -1:
+        cdef uint64_t *newest = &self.newest_ids[order_id >> SOURCE_SHIFT]
+        if order_id > newest[0]:
+            newest[0] = order_id
+        return 0
+
     cdef Order known(self, uint64_t order_id):
+        if order_id > self.newest_ids[order_id >> SOURCE_SHIFT]:
+            return None  # ids of one source rise, so that is what a new order mostly is
         cdef object key = order_id  # one number for both
         order = self._by_id.get(key)
         return self._closed.get(key) if order is None else order

@@ -41,7 +41,7 @@ cdef int CANCEL_REJECTED = ExecKind.CANCEL_REJECTED
 cdef int UNKNOWN_ORDER = Reason.UNKNOWN_ORDER
 cdef int64_t VALUE_MAX = VALUE_E8_MAX
 cdef int64_t RETRY_NS = CANCEL_RETRY_NS
-cdef int64_t SECONDS_MAX = 2**32 - 1
+cdef object SECONDS_MAX = 2**32 - 1
 cdef Py_ssize_t OPEN_MAX = ORDERS_MAX
 cdef object BUY = Side.BUY
 cdef object SELL = Side.SELL
@@ -198,6 +198,8 @@ cdef class Orders:
             StrategyError: a value that no order can have: the plug-in is paused.
         """
         cdef Change change = new_change(side, PLACING)
+        cdef uint64_t sent_id
+        cdef object order_id
         change.order_type = order_type if type(order_type) is OrderType else OrderType(order_type)
         change.tif = tif if type(tif) is Tif else Tif(tif)
         change.is_post_only, change.is_reduce_only = post_only, reduce_only
@@ -207,9 +209,11 @@ cdef class Orders:
         self.check_terms(change, price_e8, qty_e8)
         if len(self._open) >= OPEN_MAX:
             return NO_ORDER
-        order_id = self.sender.send(change)
-        if order_id:
-            self._open[order_id] = opened(order_id, change, self.now_ns)
+        sent_id = self.sender.send(change)
+        if not sent_id:
+            return NO_ORDER
+        order_id = sent_id
+        self._open[order_id] = opened(sent_id, change, self.now_ns)
         return order_id
 
     def amend(self, order_id, price_e8, qty_e8):

@@ -418,6 +418,31 @@ def test_orders_are_found_by_either_id_also_when_closed() -> None:
     assert table.remove(7) == -1
 
 
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0, 1, 2, 127, 128, 255]), st.integers(1, 6), st.booleans()),
+        max_size=40,
+    )
+)
+def test_whatever_the_order_of_ids_those_that_came_are_known(
+    steps: list[tuple[int, int, bool]],
+) -> None:
+    table = OrderTable(64)
+    known: dict[int, Order] = {}
+    for source, number, is_closed in steps:
+        order_id = source << 56 | number
+        assert table.find(order_id) is known.get(order_id)
+        if order_id not in known:
+            known[order_id] = make_order(order_id)
+            table.add(known[order_id])
+        if is_closed:
+            table.remove(order_id)
+    for source in range(256):
+        for number in range(8):
+            order_id = source << 56 | number
+            assert table.find(order_id) is known.get(order_id)
+
+
 def test_orders_of_one_table_share_the_memory_of_trades() -> None:
     table = OrderTable(4)
     first, second = make_order(1), make_order(2)
