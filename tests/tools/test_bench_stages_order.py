@@ -30,7 +30,8 @@ def test_every_stage_has_its_row_and_nothing_is_left_behind() -> None:
     assert all(stage.n == 8 and 0 < stage.min <= stage.p50 <= stage.p99 for stage in found)
     whole = found[0]
     assert whole.name == "place"
-    assert whole.allocations > max(stage.allocations for stage in found[1:7])
+    parts = [stage for stage in found[1:7] if stage.name != "text_hmac"]  # another kind of session
+    assert whole.allocations > max(stage.allocations for stage in parts)
     assert names() == before
 
 

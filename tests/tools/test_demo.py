@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import ipc
-from hft.counters import BOOK_CHECKS, HOPS, CounterSpec
+from hft.counters import BOOK_CHECKS, HOPS, TICK_TO_TRADE_NS, CounterSpec, HistogramSpec
 from hft.errors import UsageError
 from hft.roles.context import load_plan
 from tools.demo.ledger import Ledger
@@ -97,6 +97,14 @@ class Demo:
         finally:
             page.close()
 
+    def until_timed(self, role: str, spec: HistogramSpec) -> None:
+        """Wait until a role has measured such a duration: a demo's first orders have no tick."""
+        page = attach_page(load_plan(self.run_dir), role)
+        try:
+            self.until(lambda: page.histogram_max(spec.id))
+        finally:
+            page.close()
+
     def until_each_has_sent_an_order(self, *names: str) -> None:
         plan = load_plan(self.run_dir)
         ledger = Ledger(plan)
@@ -146,6 +154,7 @@ def test_demo_trades_and_agrees_with_the_venue(demo: Callable[..., Demo], topolo
     here = demo("--seconds", FOR_EVER, "--json", "--topology", topology)
     here.until_trading()
     here.until_counted("feed", BOOK_CHECKS)
+    here.until_timed("execution", TICK_TO_TRADE_NS)
     here.interrupt()
     exit_code, out, err = here.end()
     report: dict[str, Any] = json.loads(out)
