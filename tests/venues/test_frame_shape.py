@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hft.core.generated.views import Trade
+from hft.records import Side
 from hft.units import INT64_MAX, parse_e8
 from hft.venues.binance_usdm import codec
 from hft.venues.binance_usdm.codec import MarketDecoder
@@ -59,6 +61,22 @@ def depth(
     )
 
 
+def trade(
+    symbol: str = "BTCUSDT",
+    price: str = "95123.50",
+    qty: str = "0.012",
+    update: object = 3_535_186_050,
+    maker: str = "true",
+    cause: str = "MARKET",
+) -> bytes:
+    return enveloped(
+        symbol,
+        "trade",
+        f'{{"e":"trade","E":1795350000133,"T":1795350000129,"s":"{symbol}","t":{update},'
+        f'"p":"{price}","q":"{qty}","X":"{cause}","m":{maker},"st":1}}',
+    )
+
+
 def decoder() -> tuple[MarketDecoder, bytearray]:
     record = bytearray(128)
     made = MarketDecoder(SYMBOLS, record)
@@ -82,6 +100,16 @@ class Pair:
         assert facts(self.seasoned) == facts(fresh), frame
         return message
 
+    @property
+    def trade(self) -> Trade:
+        """The record of the last message, a trade."""
+        return Trade(self._record)
+
+    @property
+    def number(self) -> int:
+        """What the venue has numbered the last message with."""
+        return self.seasoned.last_seq or self.trade.trade_id
+
 
 def facts(of: MarketDecoder) -> tuple[object, ...]:
     return (
@@ -91,18 +119,21 @@ def facts(of: MarketDecoder) -> tuple[object, ...]:
     )
 
 
+MAKERS = ((top, codec.TOP), (depth, codec.DEPTH), (trade, codec.TRADE))
+
+
 @pytest.fixture
 def pair() -> Pair:
     return Pair()
 
 
-@pytest.mark.parametrize("make", [top, depth])
+@pytest.mark.parametrize("make", [top, depth, trade])
 def test_a_frame_like_the_last_one_is_known(pair: Pair, make: Callable[..., bytes]) -> None:
     for update in range(9, 2_000, 7):
         pair.decode(make(update=update))
         pair.decode(make("ETHUSDT", update=update))
     assert pair.seasoned.known_frames >= 2 * 284 - 2
-    assert pair.seasoned.last_seq == 1_997
+    assert pair.number == 1_997
 
 
 def test_tops_with_any_numbers_are_known(pair: Pair) -> None:
@@ -125,6 +156,43 @@ def test_depth_events_with_any_number_of_levels_are_known(pair: Pair) -> None:
     assert pair.seasoned.known_frames == 8
 
 
+@pytest.mark.parametrize(("maker", "side"), [("true", Side.SELL), ("false", Side.BUY)])
+def test_trades_of_either_side_are_known(pair: Pair, maker: str, side: Side) -> None:
+    pair.decode(trade(maker="false"))
+    assert pair.decode(trade(price="7.5", qty="0.25", update=12, maker=maker)) == codec.TRADE
+    assert pair.seasoned.known_frames == 1
+    known = pair.trade
+    assert (known.price_e8, known.qty_e8, known.trade_id) == (750_000_000, 25_000_000, 12)
+    assert (known.aggressor_side, known.is_aggregate) == (side, 0)
+
+
+@pytest.mark.parametrize("maker", ["null", "1", "tru", "truE", "falsey", '"true"', ""])
+def test_a_trade_whose_maker_is_no_yes_or_no_is_refused(pair: Pair, maker: str) -> None:
+    pair.decode(trade())
+    assert pair.decode(trade(maker=maker)) == codec.GARBAGE
+    assert pair.decode(trade()) == codec.TRADE
+
+
+def test_what_is_no_trade_of_the_market_is_none_in_a_known_frame(pair: Pair) -> None:
+    pair.decode(trade())
+    for other in (trade(cause="INSURANCE_FUND"), trade(price="0"), trade(qty="0.000")):
+        assert pair.decode(other) == codec.OTHER
+    assert pair.decode(trade()) == codec.TRADE
+    assert pair.seasoned.known_frames == 1
+
+
+def test_aggregate_trades_are_read_the_long_way(pair: Pair) -> None:
+    frame = enveloped(
+        "BTCUSDT",
+        "aggTrade",
+        '{"e":"aggTrade","E":1795350000133,"a":5933014,"s":"BTCUSDT","p":"1.001","q":"100",'
+        '"f":100,"l":105,"T":1795350000129,"m":true}',
+    )
+    for _ in range(3):
+        assert pair.decode(frame) == codec.AGG_TRADE
+    assert (pair.trade.trade_id, pair.seasoned.known_frames) == (5_933_014, 0)
+
+
 REFUSED = ("", "-1", "1.", ".5", "1e5", "0.123456789", "92233720368.54775808", '1"', " 1", "1 ")
 LONG_NUMBERS = ("12345678.5", "123456789.12345678", "1.1234567800", "92233720368.54775807")
 
@@ -133,6 +201,9 @@ LONG_NUMBERS = ("12345678.5", "123456789.12345678", "1.1234567800", "92233720368
 def test_numbers_that_are_refused_are_refused_in_a_known_frame(pair: Pair, number: str) -> None:
     pair.decode(top())
     pair.decode(depth())
+    pair.decode(trade())
+    assert pair.decode(trade(price=number)) == codec.GARBAGE
+    assert pair.decode(trade(qty=number)) == codec.GARBAGE
     assert pair.decode(top(bid=number)) == codec.GARBAGE
     assert pair.decode(top(ask_qty=number)) == codec.GARBAGE
     assert pair.decode(depth(bids=levels((number, "1")))) == codec.GARBAGE
@@ -169,6 +240,9 @@ def test_update_ids_are_whole_numbers_of_64_bits(pair: Pair, count: object, is_g
     pair.decode(top())
     assert pair.decode(top(update=count)) == (codec.TOP if is_good else codec.GARBAGE)
     assert pair.decode(depth(update=count)) == (codec.DEPTH if is_good else codec.GARBAGE)
+    pair.decode(trade())
+    is_good = is_good and int(str(count)) <= INT64_MAX
+    assert pair.decode(trade(update=count)) == (codec.TRADE if is_good else codec.GARBAGE)
 
 
 def test_a_time_beyond_64_bits_is_garbage(pair: Pair) -> None:
@@ -192,10 +266,10 @@ def test_more_streams_than_places_are_all_read() -> None:
     many = MarketDecoder(symbols, record)
     for _ in range(3):
         for symbol, instrument_id in symbols.items():
-            for make, message in ((top, codec.TOP), (depth, codec.DEPTH)):
+            for make, message in MAKERS:
                 assert many.decode(make(symbol), RECV_NS) == message
                 assert (many.instrument_id, many.symbol) == (instrument_id, symbol.encode())
-    assert many.known_frames > 0.95 * 2 * 2 * len(symbols)
+    assert many.known_frames > 0.95 * 2 * len(MAKERS) * len(symbols)
 
 
 def test_a_changed_shape_is_learnt_anew(pair: Pair) -> None:
@@ -218,7 +292,7 @@ def test_nothing_is_read_behind_the_end_of_a_known_frame(
     at_the_end: Callable[[bytes], memoryview],
 ) -> None:
     made, _ = decoder()
-    for frame in (top(), depth(), top(event_ms=5), depth(bids="", asks="")):
+    for frame in (top(), depth(), trade(), top(event_ms=5), depth(bids="", asks="")):
         for size in range(len(frame)):
             made.decode(frame, RECV_NS)
             with at_the_end(frame[:size]) as view:
@@ -227,7 +301,7 @@ def test_nothing_is_read_behind_the_end_of_a_known_frame(
                 assert made.decode(view, RECV_NS) != codec.GARBAGE
 
 
-@pytest.mark.parametrize("make", [top, depth])
+@pytest.mark.parametrize("make", [top, depth, trade])
 def test_damaged_frames_read_as_if_no_shape_were_known(
     pair: Pair, make: Callable[..., bytes]
 ) -> None:
@@ -236,7 +310,7 @@ def test_damaged_frames_read_as_if_no_shape_were_known(
     for _ in range(4_000):
         damaged = bytearray(whole)
         for _ in range(source.randint(1, 2)):
-            letter = source.choice(b'{}[]":,.\\0-eubBaA\x00\xff9 5173')
+            letter = source.choice(b'{}[]":,.\\0-eubBaA\x00\xff9 5173tpqmlsr')
             damaged[source.randrange(len(damaged))] = letter
         pair.decode(bytes(damaged))
         assert pair.decode(whole) != codec.GARBAGE
@@ -246,11 +320,18 @@ PLAIN = st.decimals(0, 10**8, places=8).map(lambda number: f"{number:f}".rstrip(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(PLAIN, PLAIN), max_size=30), PLAIN, st.integers(0, 2**64 - 1))
+@given(
+    st.lists(st.tuples(PLAIN, PLAIN), max_size=30),
+    PLAIN,
+    st.integers(0, 2**64 - 1),
+    st.sampled_from(("true", "false")),
+)
 def test_whatever_the_numbers_a_known_frame_says_the_same(
-    pairs: list[tuple[str, str]], price: str, update: int
+    pairs: list[tuple[str, str]], price: str, update: int, maker: str
 ) -> None:
     pair = Pair()
+    pair.decode(trade())
+    pair.decode(trade(price=price, update=update, maker=maker))
     pair.decode(top())
     pair.decode(depth())
     assert pair.decode(depth(bids=levels(*pairs), update=update)) == codec.DEPTH

@@ -44,6 +44,8 @@ cdef class MarketDecoder(DepthUpdate):
     cdef void fill_top(self, int64_t bid_e8, int64_t bid_qty_e8, int64_t ask_e8,
                        int64_t ask_qty_e8) noexcept nogil
     cdef int take_trade(self, const Fields *fields, int message) noexcept nogil
+    cdef void fill_trade(self, int64_t price_e8, int64_t qty_e8, int64_t trade_id, int maker,
+                         bint is_aggregate) noexcept nogil
     cdef int take_mark(self, const Fields *fields) noexcept nogil
     cdef int take_depth(self, const Fields *fields) noexcept nogil
     cdef bint take_snapshot(self, const char *at, Py_ssize_t size) noexcept nogil

@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from hft.core.generated.records cimport hft_header, hft_mark_price, hft_top_of_book, hft_trade
 from hft.venues.binance_usdm.frame_shape cimport (
-    Shape, find_shape, is_same, learn_shape, name_of, scan_count)
+    Shape, find_shape, is_same, learn_shape, name_of, scan_boolean, scan_count)
 from hft.venues.binance_usdm.json_scan cimport *
 
 import json
@@ -54,14 +54,19 @@ assert RECORD_BYTES == records.SLOT_BYTES
 # What the values are in the frames that come most: the shapes of these are kept.
 cdef uint8_t TOP_VALUES[KEYS]
 cdef uint8_t DEPTH_VALUES[KEYS]
-for _key in (KEY_u, KEY_T, KEY_E):
-    TOP_VALUES[<int> _key] = DEPTH_VALUES[<int> _key] = NUMBER
+cdef uint8_t TRADE_VALUES[KEYS]
+for _key in (KEY_T, KEY_E):
+    TOP_VALUES[<int> _key] = DEPTH_VALUES[<int> _key] = TRADE_VALUES[<int> _key] = NUMBER
+TOP_VALUES[<int> KEY_u] = DEPTH_VALUES[<int> KEY_u] = TRADE_VALUES[<int> KEY_t] = NUMBER
 for _key in (KEY_b, KEY_B, KEY_a, KEY_A):
     TOP_VALUES[<int> _key] = STRING
 for _key in (KEY_U, KEY_pu):
     DEPTH_VALUES[<int> _key] = NUMBER
 for _key in (KEY_b, KEY_a):
     DEPTH_VALUES[<int> _key] = LEVELS
+for _key in (KEY_p, KEY_q):
+    TRADE_VALUES[<int> _key] = STRING
+TRADE_VALUES[<int> KEY_m] = BOOLEAN
 
 
 cdef bint is_diff_stream(const char *name, Py_ssize_t length) noexcept nogil:
@@ -121,9 +126,9 @@ cdef class MarketDecoder(DepthUpdate):
     message: ``instrument_id``, ``symbol``, ``last_seq``, ``venue_ns``, ``event_ns`` and, of a depth
     event, its levels and numbers; after ``GARBAGE`` they are zero.
 
-    The venue writes the tops and the depth events of a stream alike: the shape of each stream's
-    last frame is kept, and one that differs in its values only is read by it (``known_frames``
-    counts them), with the same result.
+    The venue writes the tops, the depth events and the trades of a stream alike: the shape of each
+    stream's last frame is kept, and one that differs in its values only is read by it
+    (``known_frames`` counts them), with the same result.
 
     ``venue_ahead_ns``: the venue's wall clock minus our monotonic one; 0 while that is not known.
     """
@@ -141,7 +146,7 @@ cdef class MarketDecoder(DepthUpdate):
         if self.symbols == NULL:
             raise MemoryError
         self.symbol_mask = slots - 1
-        self.shape_mask = 4 * slots - 1  # eight and more places for the two streams of a symbol
+        self.shape_mask = 8 * slots - 1  # 16 places and more for the three streams of a symbol
         self.shapes = <Shape *> calloc(self.shape_mask + 1, sizeof(Shape))
         if self.shapes == NULL:
             raise MemoryError
@@ -262,6 +267,8 @@ cdef class MarketDecoder(DepthUpdate):
                 self.learn(message, &payload, TOP_VALUES, text, end)
             elif message == MESSAGE_DEPTH:
                 self.learn(message, &payload, DEPTH_VALUES, text, end)
+            elif message == MESSAGE_TRADE:
+                self.learn(message, &payload, TRADE_VALUES, text, end)
             return message
         if fields.kinds[KEY_e] == ABSENT and fields.kinds[KEY_REPLY] != ABSENT:
             return MESSAGE_REPLY
@@ -306,14 +313,18 @@ cdef class MarketDecoder(DepthUpdate):
                 at = scan_e8(at, end, &values[key])
                 if values[key] < 0:
                     return MESSAGE_GARBAGE
-            else:
+            elif kind == LEVELS:
                 at = self.scan_known_levels(at, end, key)
+            else:
+                at = scan_boolean(at, end, &values[key])
             if at == NULL:
                 return MESSAGE_GARBAGE
         length = shape.lengths[shape.values]
         if end - at != length or not is_same(at, text, length):
             return MESSAGE_GARBAGE
         if max(values[KEY_E], values[KEY_T]) > INT64_MAX // NS_PER_MS:
+            return MESSAGE_GARBAGE
+        if shape.message == MESSAGE_TRADE and (not values[KEY_p] or not values[KEY_q]):
             return MESSAGE_GARBAGE
         self.instrument_id = symbol.instrument_id
         self.symbol_length = symbol.length
@@ -324,6 +335,8 @@ cdef class MarketDecoder(DepthUpdate):
         self.frame.last_seq = <uint64_t> values[KEY_u]
         if shape.message == MESSAGE_TOP:
             self.fill_top(values[KEY_b], values[KEY_B], values[KEY_a], values[KEY_A])
+        elif shape.message == MESSAGE_TRADE:
+            self.fill_trade(values[KEY_p], values[KEY_q], values[KEY_t], <int> values[KEY_m], False)
         else:
             self.frame.first_seq = <uint64_t> values[KEY_U]
             self.frame.previous_seq = <uint64_t> values[KEY_pu]
@@ -417,7 +430,6 @@ cdef class MarketDecoder(DepthUpdate):
         top.venue_seq = self.frame.last_seq
 
     cdef int take_trade(self, const Fields *fields, int message) noexcept nogil:
-        cdef hft_trade *trade = <hft_trade *> self.record.buf
         cdef bint is_aggregate = message == MESSAGE_AGG_TRADE
         cdef int maker = fields.kinds[KEY_m]
         cdef int64_t price_e8, qty_e8
@@ -431,16 +443,22 @@ cdef class MarketDecoder(DepthUpdate):
             return MESSAGE_OTHER
         if not price_e8 or not qty_e8:
             return MESSAGE_OTHER
+        self.fill_trade(price_e8, qty_e8, <int64_t> trade_id, maker, is_aggregate)
+        return message
+
+    cdef void fill_trade(self, int64_t price_e8, int64_t qty_e8, int64_t trade_id, int maker,
+                         bint is_aggregate) noexcept nogil:
+        """``maker``: was the buyer the one who rested? ``TRUE``, ``FALSE`` or ``ABSENT``."""
+        cdef hft_trade *trade = <hft_trade *> self.record.buf
         self.fill_header(KIND_TRADE)
         trade.price_e8 = price_e8
         trade.qty_e8 = qty_e8
-        trade.trade_id = <int64_t> trade_id
+        trade.trade_id = trade_id
         trade.as_of_ns = self.frame.as_of_ns
         trade.venue_ns = self.frame.venue_ns
         trade.is_aggregate = is_aggregate
         if maker != ABSENT:  # the buyer rested, so the seller was the taker
             trade.aggressor_side = SIDE_SELL if maker == TRUE else SIDE_BUY
-        return message
 
     cdef int take_mark(self, const Fields *fields) noexcept nogil:
         cdef hft_mark_price *mark = <hft_mark_price *> self.record.buf

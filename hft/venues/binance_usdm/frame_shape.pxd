@@ -4,11 +4,12 @@ The venue writes the frames of one stream alike: only numbers differ. Whoever ha
 next by comparing, without looking for keys. A shape is taken from a frame that has been read the
 long way; what does not match one, byte for byte, is read the long way too. C-level and inlined.
 """
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from hft.core.decimals cimport POWERS_OF_TEN, digit_count, eight_bytes, whole_number
-from hft.venues.binance_usdm.json_scan cimport ABSENT, KEYS, Fields
+from hft.venues.binance_usdm.json_scan cimport (
+    ABSENT, BOOLEAN, FALSE, KEYS, TRUE, Fields, scan_word)
 
 cdef extern from * nogil:
     """
@@ -97,11 +98,14 @@ cdef inline bint learn_shape(
     cdef Py_ssize_t length
     cdef Py_ssize_t filled = 0
     cdef int count = 0
-    cdef int key, i
+    cdef int key, kind, i
     for key in range(KEYS):
-        if kinds[key] == ABSENT or fields.kinds[key] == ABSENT:
+        kind = fields.kinds[key]
+        if kinds[key] == ABSENT or kind == ABSENT:
             continue
-        if fields.kinds[key] != kinds[key] or count == VALUES_MAX:
+        if kind == TRUE or kind == FALSE:
+            kind = BOOLEAN
+        if kind != kinds[key] or count == VALUES_MAX:
             return False
         i = count
         while i and starts[i - 1] > fields.starts[key]:
@@ -151,3 +155,13 @@ cdef inline const char *scan_count(
     if count:
         value[0] = value[0] * POWERS_OF_TEN[count] + whole_number(text, count)
     return at + 8 + count
+
+
+cdef inline const char *scan_boolean(
+        const char *at, const char *end, int64_t *value) noexcept nogil:
+    """Read ``true`` or ``false`` as ``TRUE`` or ``FALSE``: the place after it, NULL: neither."""
+    if at < end and at[0] == c't':
+        value[0] = TRUE
+        return scan_word(at, end, b"true", 4)
+    value[0] = FALSE
+    return scan_word(at, end, b"false", 5)

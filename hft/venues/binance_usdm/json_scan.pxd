@@ -52,6 +52,7 @@ cdef enum:
     ARRAY = 7
     OBJECT = 8
     LEVELS = 9  # an array of price levels, already read
+    BOOLEAN = 10  # TRUE or FALSE, for who expects one of them
 
     # Which key it belongs to. A letter means different things in different events.
     UNKNOWN_KEY = 0
@@ -238,9 +239,13 @@ cdef inline const char *scan_value(
         return at
     if letter == c't':
         fields.kinds[key] = TRUE
+        fields.starts[key] = at
+        fields.lengths[key] = 4
         return scan_word(at, end, b"true", 4)
     if letter == c'f':
         fields.kinds[key] = FALSE
+        fields.starts[key] = at
+        fields.lengths[key] = 5
         return scan_word(at, end, b"false", 5)
     if letter == c'n':
         fields.kinds[key] = NULLED
