@@ -14,7 +14,7 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter_ns
@@ -25,10 +25,12 @@ from hft.core.generated.views import TopOfBook
 from hft.errors import EXIT_CHECK_FAILED, EXIT_OK, UsageError
 from hft.records import SLOT_BYTES
 from hft.units import NS_PER_S, NS_PER_US
-from hft.venues.binance_usdm.codec import DEPTH, GARBAGE, OTHER, TOP, MarketDecoder
+from hft.venues.binance_usdm.codec import DEPTH, GARBAGE, OTHER, TOP, TRADE, MarketDecoder
 from tools.terminal import paint
 
 APPLIED: Final = int(BookEvent.APPLIED)
+SNAPSHOT: Final = -1
+"""Beside the decoder's messages: a REST depth reply."""
 CHUNK_BYTES: Final = 1 << 20
 LINE_BYTES_MAX: Final = 16 << 20
 NAME_COLUMNS: Final = 20
@@ -130,12 +132,14 @@ class Session:
         self._top = TopOfBook(self._record)
         self._symbols: dict[str, int] = {}
         self._books: dict[int, Book] = {}
+        self._checks: dict[int, Callable[[TopOfBook], int]] = {}
         self._add_symbol(head.symbol)
 
     def _add_symbol(self, symbol: str) -> None:
         instrument_id = len(self._symbols) + 1
         self._symbols[symbol] = instrument_id
-        self._books[instrument_id] = Book(instrument_id)
+        book = self._books[instrument_id] = Book(instrument_id)
+        self._checks[instrument_id] = book.check_top
         self._decoder = MarketDecoder(self._symbols, self._record)
 
     def is_continued_by(self, head: Head) -> bool:
@@ -149,29 +153,38 @@ class Session:
 
     def process(self, lines: Sequence[Line]) -> None:
         """Decode every line and bring the books forward."""
-        counts, books, top, decoder = self.counts, self._books, self._top, self._decoder
-        snapshots = counts.snapshots
-        for recv_ns, text, snapshot_of in lines:
-            if snapshot_of is not None:
-                self._on_snapshot(text, snapshot_of)
-                decoder = self._decoder
-                continue
-            message = decoder.decode(text, recv_ns)
-            if message == OTHER and self._is_new_symbol():
-                decoder = self._decoder
-                message = decoder.decode(text, recv_ns)
-            if message == TOP:
-                books[decoder.instrument_id].check_top(top)
-            elif message == DEPTH:
-                counts.diffs += 1
-                book = books[decoder.instrument_id]
-                if book.on_depth(decoder) == APPLIED:
-                    counts.crossed += book.is_crossed
-            elif message == GARBAGE:
-                counts.garbage += 1
-        counts.frames += len(lines) - (counts.snapshots - snapshots)
+        snapshots = self.counts.snapshots
+        self._drive(lines)
+        self.counts.frames += len(lines) - (self.counts.snapshots - snapshots)
         if lines:
             self.last_recv_ns = lines[-1][0]
+
+    def _drive(self, lines: Sequence[Line]) -> None:
+        """What comes most is asked for first: codec and book are timed together with this loop."""
+        counts, top, checks, decoder = self.counts, self._top, self._checks, self._decoder
+        for line in lines:
+            recv_ns, text, snapshot_of = line
+            message = SNAPSHOT if snapshot_of is not None else decoder.decode(text, recv_ns)
+            if message == TOP:
+                checks[decoder.instrument_id](top)
+            elif message == DEPTH:
+                counts.diffs += 1
+                book = self._books[decoder.instrument_id]
+                if book.on_depth(decoder) == APPLIED:
+                    counts.crossed += book.is_crossed
+            elif message != TRADE:
+                self._take_rare(message, line)
+                decoder = self._decoder
+
+    def _take_rare(self, message: int, line: Line) -> None:
+        """All that is neither top, depth event nor trade; it may bring another symbol."""
+        _, text, snapshot_of = line
+        if snapshot_of is not None:
+            self._on_snapshot(text, snapshot_of)
+        elif message == GARBAGE:
+            self.counts.garbage += 1
+        elif message == OTHER and self._is_new_symbol():
+            self._drive([line])
 
     def _is_new_symbol(self) -> bool:
         symbol = self._decoder.symbol.decode(errors="replace")
