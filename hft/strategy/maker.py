@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
@@ -36,6 +36,10 @@ from hft.strategy.signals import Kept, Volatility
 from hft.strategy.sizing import BPS_E8, SignedDecimalText, Sizing, is_usable, positive
 from hft.strategy.targets import QuoteRules, QuoteTargets
 from hft.units import E8, NS_PER_MS, NS_PER_S, parse_e8
+
+BUY: Final = Side.BUY
+SELL: Final = Side.SELL
+"""Kept, for to ask an enumeration for a member takes 0.1 us each time (CPython 3.11)."""
 
 
 class MakerParameters(StrategyParameters, frozen=True):
@@ -170,8 +174,8 @@ class Maker(Kept):
         )
         may_buy = position_e8 + qty_e8 <= position_max_e8
         may_sell = position_e8 - qty_e8 >= -position_max_e8
-        targets.set(Side.BUY, bid_e8, qty_e8 if may_buy else 0)
-        targets.set(Side.SELL, ask_e8, qty_e8 if may_sell else 0)
+        targets.set(BUY, bid_e8, qty_e8 if may_buy else 0)
+        targets.set(SELL, ask_e8, qty_e8 if may_sell else 0)
 
     def on_timer(self, now_ns: int, targets: QuoteTargets) -> None:
         """A silent feed calls nobody, so staleness is judged by the clock."""

@@ -22,6 +22,10 @@ from hft.strategy.sizing import BPS_E8, SignedDecimalText, Sizing
 from hft.strategy.targets import QuoteRules, QuoteTargets
 from hft.units import NS_PER_MS, ceil_to, floor_to
 
+BUY: Final = Side.BUY
+SELL: Final = Side.SELL
+IOC: Final = Tif.IOC
+"""Kept, for to ask an enumeration for a member takes 0.1 us each time (CPython 3.11)."""
 TAKE_NS_MIN: Final = 250 * NS_PER_MS
 """Time between two attempts to take: one that risk or the venue refused is not repeated at once."""
 
@@ -104,13 +108,13 @@ class Trip(Kept):
         qty_e8 = floor_to(min(abs(position_e8), instrument.qty_max_e8), instrument.step_e8)
         if position_e8 > 0:
             worst_e8 = top.bid_e8 - top.bid_e8 * take_bps_e8 // BPS_E8
-            side, price_e8 = Side.SELL, ceil_to(worst_e8, instrument.tick_e8)
+            side, price_e8 = SELL, ceil_to(worst_e8, instrument.tick_e8)
         else:
             worst_e8 = top.ask_e8 + top.ask_e8 * take_bps_e8 // BPS_E8
-            side, price_e8 = Side.BUY, floor_to(worst_e8, instrument.tick_e8)
+            side, price_e8 = BUY, floor_to(worst_e8, instrument.tick_e8)
         if qty_e8:
             self._taken_ns = now_ns
-            targets.orders.place(side, price_e8, qty_e8, tif=Tif.IOC, reduce_only=True)
+            targets.orders.place(side, price_e8, qty_e8, tif=IOC, reduce_only=True)
 
 
 def enter(
@@ -120,7 +124,7 @@ def enter(
 
     What rests on a side and its position together never exceed the greatest position.
     """
-    side, other = (Side.BUY, Side.SELL) if direction > 0 else (Side.SELL, Side.BUY)
+    side, other = (BUY, SELL) if direction > 0 else (SELL, BUY)
     mid_e8 = (top.bid_e8 + top.ask_e8) // 2
     held_e8 = direction * position_e8
     room_e8 = sizing.position_max_e8(mid_e8) - held_e8
@@ -135,11 +139,11 @@ def leave(targets: QuoteTargets, top: TopOfBook, position_e8: int, price_e8: int
     ``price_e8``: not worse than this; 0: at the touch.
     """
     if position_e8 > 0:
-        targets.pull(Side.BUY)
-        targets.set(Side.SELL, max(top.ask_e8, price_e8), position_e8)
+        targets.pull(BUY)
+        targets.set(SELL, max(top.ask_e8, price_e8), position_e8)
     elif position_e8 < 0:
-        targets.pull(Side.SELL)
+        targets.pull(SELL)
         price_e8 = min(top.bid_e8, price_e8) if price_e8 else top.bid_e8
-        targets.set(Side.BUY, price_e8, -position_e8)
+        targets.set(BUY, price_e8, -position_e8)
     else:
         targets.pull_all()
